@@ -1,0 +1,74 @@
+//! The only file that asks the operating system for the time.
+//!
+//! Owns: the schedule clock. It starts at the wall time of the process start and goes on with
+//! CLOCK_MONOTONIC: a due time is a plain Unix time that is the same after a restart, and a step of
+//! the wall clock while the engine runs moves nothing.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
+use probes::Nanos;
+
+use crate::ids::Tick;
+
+/// The schedule clock of this process. Copies agree with each other.
+#[derive(Clone, Copy, Debug)]
+pub struct Clock {
+    wall_at_zero_ns: u64,
+}
+
+impl Clock {
+    /// Ties the monotonic clock to the wall clock, once per process.
+    pub fn start() -> Clock {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let wall_ns = u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX);
+        Clock { wall_at_zero_ns: wall_ns.saturating_sub(monotonic().0) }
+    }
+
+    /// Now, on the monotonic clock.
+    pub fn now(&self) -> Nanos {
+        monotonic()
+    }
+
+    /// The schedule time of a monotonic instant, in milliseconds since the Unix epoch.
+    pub fn unix_millis(&self, at: Nanos) -> u64 {
+        self.wall_at_zero_ns.saturating_add(at.0) / 1_000_000
+    }
+
+    /// The tick that a monotonic instant falls in.
+    pub fn tick(&self, at: Nanos) -> Tick {
+        Tick::at_millis(self.unix_millis(at))
+    }
+
+    /// The monotonic instant at which a tick starts; zero for one before the machine's start.
+    pub fn nanos(&self, tick: Tick) -> Nanos {
+        Nanos(tick.millis().saturating_mul(1_000_000).saturating_sub(self.wall_at_zero_ns))
+    }
+}
+
+/// Wall time now, in milliseconds since the Unix epoch: for what people read and for ages on disk.
+pub fn wall_millis() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// CLOCK_MONOTONIC in nanoseconds (clock_gettime(2), answered by the vDSO in about 25 ns).
+fn monotonic() -> Nanos {
+    match clock_gettime(ClockId::CLOCK_MONOTONIC) {
+        Ok(at) => Nanos(at.tv_sec() as u64 * 1_000_000_000 + at.tv_nsec() as u64),
+        Err(errno) => unreachable!("CLOCK_MONOTONIC exists on every Linux: {errno}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tick_and_its_instant_agree() {
+        let clock = Clock::start();
+        let tick = clock.tick(clock.now());
+        assert_eq!(clock.tick(clock.nanos(tick)), tick);
+        assert_eq!(clock.tick(clock.nanos(Tick(tick.0 + 500))), Tick(tick.0 + 500));
+    }
+}

@@ -1,0 +1,29 @@
+//! The engine: checks very many targets on time, from one machine.
+//!
+//! **A module uses only modules listed above it here**, plus `probes`; `ci/tidy.rs` tests it.
+//!
+//! | module | owns |
+//! |---|---|
+//! | [`ids`] | newtypes for numbers |
+//! | [`limits`] | every bound and default |
+//! | [`clock`] | the only file that asks the operating system for the time |
+//! | [`fault`] | our own troubles, and the owner of every errno |
+//! | [`sample`] | one check as it is stored, and the batch that carries it |
+//! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
+//! | [`messages`] | what crosses threads |
+#![deny(unsafe_code)]
+#![warn(missing_docs)]
+
+pub mod ids;
+
+pub mod limits;
+
+pub mod clock;
+
+pub mod fault;
+
+pub mod sample;
+
+pub mod monitor;
+
+pub mod messages;

@@ -1,0 +1,135 @@
+//! What crosses threads, and the bounded senders that count every refusal.
+//!
+//! Owns: the messages and the inbox of a shard. A shard sleeps in its ring: whoever sends to it
+//! wakes it through an eventfd that the ring watches.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+
+use crate::ids::MonitorId;
+use crate::limits::INBOX_COMMANDS_MAX;
+use crate::monitor::{Monitor, State};
+
+/// A monitor and what was last known of it, on the way to its shard.
+#[derive(Clone, Debug)]
+pub struct Assign {
+    /// What to check.
+    pub monitor: Monitor,
+    /// What was known; ignored where the shard has the monitor already.
+    pub state: State,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Command {
+    /// Add these monitors, or change those that are there already. A changed monitor keeps its
+    /// phase, its state and its check in flight.
+    Assign(Vec<Assign>),
+    /// Forget these monitors.
+    Remove(Vec<MonitorId>),
+    /// Start nothing more, let what is in flight end, seal the batch and leave.
+    Drain,
+    /// Leave now: what is in flight is unknown(cancelled).
+    Quit,
+}
+
+/// The sending side of a shard's inbox. Clones share it.
+#[derive(Clone, Debug)]
+pub struct InboxSender {
+    commands: SyncSender<Command>,
+    wake: Arc<EventFd>,
+}
+
+/// The receiving side of a shard's inbox.
+#[derive(Debug)]
+pub struct Inbox {
+    commands: Receiver<Command>,
+    wake: Arc<EventFd>,
+}
+
+/// The shard on the other side is gone: the process is stopping or a shard has died.
+#[derive(Debug, thiserror::Error)]
+#[error("the shard has ended")]
+pub struct ShardGone;
+
+/// Makes the inbox of one shard.
+///
+/// # Errors
+///
+/// The errno of eventfd(2): no descriptor is left.
+pub fn inbox() -> nix::Result<(InboxSender, Inbox)> {
+    let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
+    let wake = Arc::new(EventFd::from_value_and_flags(0, flags)?);
+    let (sender, receiver) = sync_channel(INBOX_COMMANDS_MAX);
+    let inbox = Inbox { commands: receiver, wake: Arc::clone(&wake) };
+    Ok((InboxSender { commands: sender, wake }, inbox))
+}
+
+impl InboxSender {
+    /// Sends a command and wakes the shard; waits while the inbox is full.
+    ///
+    /// # Errors
+    ///
+    /// The shard has ended.
+    pub fn send(&self, command: Command) -> Result<(), ShardGone> {
+        match self.commands.try_send(command) {
+            Ok(()) => {}
+            Err(TrySendError::Disconnected(_)) => return Err(ShardGone),
+            Err(TrySendError::Full(command)) => {
+                self.wake();
+                self.commands.send(command).map_err(|_| ShardGone)?;
+            }
+        }
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&self) {
+        // EAGAIN means that the counter is at its end: the shard is awake already.
+        let _ = self.wake.write(1);
+    }
+}
+
+impl Inbox {
+    /// The next command, if one is there.
+    pub fn try_next(&self) -> Option<Command> {
+        self.commands.try_recv().ok()
+    }
+
+    /// Clears the wake-up, so that the descriptor is readable only for what comes later. Call
+    /// before [`Inbox::try_next`].
+    pub fn clear_wake(&self) {
+        let _ = self.wake.read();
+    }
+}
+
+impl AsFd for Inbox {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.wake.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_makes_the_inbox_readable_until_it_is_cleared() {
+        let (sender, inbox) = inbox().unwrap();
+        sender.send(Command::Drain).unwrap();
+        assert_eq!(inbox.wake.read().unwrap(), 1);
+        inbox.clear_wake();
+        assert!(matches!(inbox.try_next(), Some(Command::Drain)));
+        assert!(inbox.try_next().is_none());
+    }
+
+    #[test]
+    fn sending_to_an_ended_shard_is_an_error() {
+        let (sender, inbox) = inbox().unwrap();
+        drop(inbox);
+        assert!(sender.send(Command::Quit).is_err());
+    }
+}

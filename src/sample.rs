@@ -1,0 +1,242 @@
+//! One check as it is stored: a fixed-size row, and the words beside it where there are any.
+//!
+//! Owns: the row, its result code and the batch that carries rows from a shard to the store.
+//! A row is 64 bytes so that a batch of 256 is four pages and copying one is one cache line.
+
+use std::sync::Arc;
+
+use probes::outcome::{CertFacts, Detail};
+use probes::{Failure, Phase, Timings};
+use serde::{Deserialize, Serialize};
+
+use crate::fault::Fault;
+use crate::ids::{MonitorId, ShardId};
+
+/// Why a due check was not run. Numbers are stored, so they never change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u16)]
+pub enum Missed {
+    /// The check before it was still running.
+    Overrun = 2001,
+    /// It waited for room in flight until its next due time came.
+    Capacity = 2002,
+    /// The engine itself was stopped, suspended or stalled at that time.
+    Stall = 2003,
+    /// The engine was draining for its stop.
+    Stopping = 2004,
+}
+
+impl Missed {
+    /// Every reason, in the order of its number.
+    pub const ALL: &'static [Missed] =
+        &[Missed::Overrun, Missed::Capacity, Missed::Stall, Missed::Stopping];
+
+    /// The stable word of this reason, in snake_case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Missed::Overrun => "overrun",
+            Missed::Capacity => "capacity",
+            Missed::Stall => "stall",
+            Missed::Stopping => "stopping",
+        }
+    }
+}
+
+/// The stored result of one due check: 0 good, 1 to 999 a [`Failure`], 1000 to 1999 a [`Fault`],
+/// from 2000 a [`Missed`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub struct Code(pub u16);
+
+/// What a [`Code`] says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckResult {
+    /// The target gave a good answer.
+    Up,
+    /// The target did not.
+    Down(Failure),
+    /// We cannot tell: our own trouble.
+    Unknown(Fault),
+    /// The check was not run.
+    Missed(Missed),
+}
+
+impl Code {
+    /// A good answer.
+    pub const GOOD: Code = Code(0);
+
+    /// What the number says. A number that this version does not know is read as a fault of ours.
+    pub fn result(self) -> CheckResult {
+        if self.0 == 0 {
+            return CheckResult::Up;
+        }
+        if let Some(failure) = Failure::from_code(self.0) {
+            return CheckResult::Down(failure);
+        }
+        if let Some(missed) = Missed::ALL.iter().find(|missed| **missed as u16 == self.0) {
+            return CheckResult::Missed(*missed);
+        }
+        CheckResult::Unknown(Fault::from_code(self.0).unwrap_or(Fault::Other))
+    }
+
+    /// The stable word: `ok`, or the name of the failure, fault or reason.
+    pub fn name(self) -> &'static str {
+        match self.result() {
+            CheckResult::Up => "ok",
+            CheckResult::Down(failure) => failure.name(),
+            CheckResult::Unknown(fault) => fault.name(),
+            CheckResult::Missed(missed) => missed.name(),
+        }
+    }
+}
+
+impl From<CheckResult> for Code {
+    fn from(result: CheckResult) -> Code {
+        Code(match result {
+            CheckResult::Up => 0,
+            CheckResult::Down(failure) => failure.code(),
+            CheckResult::Unknown(fault) => fault.code(),
+            CheckResult::Missed(missed) => missed as u16,
+        })
+    }
+}
+
+/// What is held to be true of a monitor now.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[repr(u8)]
+pub enum Verdict {
+    /// Not checked yet.
+    #[default]
+    Pending = 0,
+    /// The target answers well.
+    Up = 1,
+    /// The target does not.
+    Down = 2,
+    /// We cannot tell: our own trouble.
+    Unknown = 3,
+    /// Not to be checked now.
+    Paused = 4,
+}
+
+impl Verdict {
+    /// Every verdict, in the order of its number.
+    pub const ALL: [Verdict; 5] =
+        [Verdict::Pending, Verdict::Up, Verdict::Down, Verdict::Unknown, Verdict::Paused];
+
+    /// The stable word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Verdict::Pending => "pending",
+            Verdict::Up => "up",
+            Verdict::Down => "down",
+            Verdict::Unknown => "unknown",
+            Verdict::Paused => "paused",
+        }
+    }
+
+    /// The verdict with this stored number; unknown for one that is not known.
+    pub fn from_number(number: u8) -> Verdict {
+        Verdict::ALL.get(usize::from(number)).copied().unwrap_or(Verdict::Unknown)
+    }
+}
+
+/// One check as it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Whose check.
+    pub monitor: MonitorId,
+    /// When it was due, in milliseconds since the Unix epoch: with the monitor, the key.
+    pub due_ms: u64,
+    /// Started minus due, in microseconds; `u32::MAX` where it never started.
+    pub lag_us: u32,
+    /// Time per phase of the last attempt, redirects added up.
+    pub timings: Timings,
+    /// Wall time of the last attempt from its start to its outcome, in microseconds; for ICMP the
+    /// round trip by the kernel's stamps where it gives them.
+    pub total_us: u32,
+    /// Bytes of the body after decompression, at most `u32::MAX`.
+    pub body_bytes: u32,
+    /// The result.
+    pub code: Code,
+    /// HTTP status, 0 for none.
+    pub http_status: u16,
+    /// The phase it ended in, as a number; `u8::MAX` for none.
+    pub phase: u8,
+    /// Attempts made, from 1; 0 where it never started.
+    pub attempts: u8,
+    /// The verdict after this check.
+    pub verdict: Verdict,
+}
+
+const _: () = assert!(size_of::<Sample>() <= 64);
+
+impl Sample {
+    /// The phase it ended in.
+    pub fn phase(&self) -> Option<Phase> {
+        Phase::ALL.get(usize::from(self.phase)).copied()
+    }
+}
+
+/// A change of verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// Whose verdict.
+    pub monitor: MonitorId,
+    /// Due time of the check that decided, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Before.
+    pub from: Verdict,
+    /// After.
+    pub to: Verdict,
+    /// The result that decided.
+    pub code: Code,
+}
+
+/// Words and facts about one sample of a batch.
+#[derive(Clone, Debug)]
+pub struct Words {
+    /// Index of the sample in its batch.
+    pub sample: u16,
+    /// The message, as `monitor/message.rs` writes it.
+    pub message: Box<str>,
+    /// What the probe kept to read: error text, header fields, excerpt.
+    pub detail: Option<Box<Detail>>,
+    /// The certificate, where one was seen.
+    pub cert: Option<Arc<CertFacts>>,
+    /// Messages of the attempts before the last one.
+    pub attempts: Vec<Box<str>>,
+}
+
+/// What one shard hands to the store at once.
+#[derive(Clone, Debug)]
+pub struct SampleBatch {
+    /// Which shard.
+    pub shard: ShardId,
+    /// Numbers the batches of one shard within one run of the engine, from 1, without a gap.
+    pub seq: u64,
+    /// The rows, in the order they were decided.
+    pub samples: Vec<Sample>,
+    /// Words for those rows that have any: failures, changes, certificates.
+    pub words: Vec<Words>,
+    /// Changes of verdict, in order.
+    pub transitions: Vec<Transition>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_of_all_four_sorts_are_told_apart() {
+        assert_eq!(Code(0).result(), CheckResult::Up);
+        assert_eq!(Code::from(CheckResult::Missed(Missed::Stall)).name(), "stall");
+        assert_eq!(Code(12).result(), CheckResult::Down(Failure::TimedOut));
+        assert_eq!(Code(1007).result(), CheckResult::Unknown(Fault::Late));
+    }
+
+    #[test]
+    fn a_code_from_a_newer_version_is_never_a_down() {
+        assert_eq!(Code(999).result(), CheckResult::Unknown(Fault::Other));
+        assert_eq!(Code(65_000).result(), CheckResult::Unknown(Fault::Other));
+    }
+}
