@@ -9,8 +9,12 @@
 //! | [`clock`] | the only file that asks the operating system for the time |
 //! | [`fault`] | our own troubles, and the owner of every errno |
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
+//! | [`sched`] | when checks start: timer wheel, spread, the due list |
 //! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
+//! | [`attempt`] | what one attempt of a check found: the target's outcome, or our own fault |
+//! | [`metrics`] | numbers about ourselves: the ledger, snapshots |
 //! | [`messages`] | what crosses threads |
+//! | [`shard`] | one core's work: the synchronous shard |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -24,6 +28,14 @@ pub mod fault;
 
 pub mod sample;
 
+pub mod sched;
+
 pub mod monitor;
 
+pub mod attempt;
+
+pub mod metrics;
+
 pub mod messages;
+
+pub mod shard;

@@ -60,6 +60,9 @@ pub const STORE_QUEUE_BATCHES_MAX: usize = 1_024;
 /// Sealed batches a shard keeps while that channel is full, in batches; past it the oldest good
 /// samples are dropped and counted.
 pub const SHARD_BACKLOG_BATCHES_MAX: usize = 4_096;
+/// Messages of failures that say nothing new which one shard hands over in a second; the rest is
+/// counted. A mass outage costs samples, not a text each.
+pub const WORDS_PER_SECOND_MAX: u32 = 512;
 /// Commands in the inbox of one shard. A loader waits when it is full.
 pub const INBOX_COMMANDS_MAX: usize = 256;
 /// Monitors in one command.

@@ -44,7 +44,7 @@ impl Missed {
 
 /// The stored result of one due check: 0 good, 1 to 999 a [`Failure`], 1000 to 1999 a [`Fault`],
 /// from 2000 a [`Missed`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Code(pub u16);
 
 /// What a [`Code`] says.

@@ -135,6 +135,8 @@ pub struct State {
     pub since_ms: u64,
     /// Result of the last check.
     pub code: Code,
-    /// Results in a row that speak against the verdict.
+    /// Results in a row that speak against `settled`.
     pub streak: u8,
+    /// The last of up and down that was confirmed; pending before the first.
+    pub settled: Verdict,
 }

@@ -1,1 +1,176 @@
-//! Stub.
+//! The monitors of one shard, by slot.
+//!
+//! Owns: slots and their generations, and what a shard knows of each monitor while it runs. What
+//! every tick touches ([`Hot`]) lies apart from the definitions.
+
+use std::collections::HashMap;
+
+use crate::ids::{MonitorId, Slot, SlotRef, Tick};
+use crate::monitor::{Monitor, State};
+
+/// Where the check of a monitor is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Activity {
+    /// Armed, or paused.
+    #[default]
+    Idle,
+    /// Due, and waiting for room.
+    Waiting,
+    /// A probe is on the wire.
+    InFlight,
+    /// An attempt failed; the next one waits for its time or for room.
+    Retrying,
+}
+
+/// What every tick touches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Hot {
+    /// Due time of the check that waits or runs.
+    pub due: Tick,
+    /// Start minus due of that check, in microseconds.
+    pub lag_us: u32,
+    /// Raised each time the slot gets another monitor.
+    pub generation: u32,
+    /// Where the check is.
+    pub activity: Activity,
+    /// Attempts made in that check.
+    pub attempts: u8,
+    /// What is known.
+    pub state: State,
+}
+
+/// The monitors of one shard, by slot.
+#[derive(Debug, Default)]
+pub struct Table {
+    hot: Vec<Hot>,
+    monitors: Vec<Option<Monitor>>,
+    by_id: HashMap<MonitorId, Slot>,
+    free: Vec<Slot>,
+}
+
+impl Table {
+    /// Monitors in the table.
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// True where there is none.
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    /// The slot of a monitor.
+    pub fn slot(&self, id: MonitorId) -> Option<Slot> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// Gives a new monitor a slot.
+    pub fn insert(&mut self, monitor: Monitor, state: State) -> Slot {
+        let id = monitor.id;
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.hot.push(Hot::default());
+            self.monitors.push(None);
+            Slot((self.hot.len() - 1) as u32)
+        });
+        let hot = &mut self.hot[slot.0 as usize];
+        let generation = hot.generation.wrapping_add(1);
+        *hot = Hot { generation, state, ..Hot::default() };
+        self.monitors[slot.0 as usize] = Some(monitor);
+        self.by_id.insert(id, slot);
+        slot
+    }
+
+    /// Replaces the definition in a slot; what is known and what runs stay.
+    pub fn replace(&mut self, slot: Slot, monitor: Monitor) {
+        self.monitors[slot.0 as usize] = Some(monitor);
+    }
+
+    /// Frees the slot of a monitor. Results that come later do not find it.
+    pub fn remove(&mut self, slot: Slot) -> Option<Monitor> {
+        let monitor = self.monitors[slot.0 as usize].take()?;
+        self.by_id.remove(&monitor.id);
+        self.hot[slot.0 as usize].generation += 1;
+        self.free.push(slot);
+        Some(monitor)
+    }
+
+    /// The reference by which later events find this monitor, and only this one.
+    pub fn reference(&self, slot: Slot) -> SlotRef {
+        SlotRef { slot, generation: self.hot[slot.0 as usize].generation }
+    }
+
+    /// The monitor of a reference, unless it has gone since.
+    pub fn find(&mut self, at: SlotRef) -> Option<(&mut Hot, &Monitor)> {
+        let hot = self.hot.get_mut(at.slot.0 as usize)?;
+        let monitor = self.monitors.get(at.slot.0 as usize)?.as_ref()?;
+        (hot.generation == at.generation).then_some((hot, monitor))
+    }
+
+    /// The monitor in a slot.
+    pub fn get(&self, slot: Slot) -> Option<(&Hot, &Monitor)> {
+        let monitor = self.monitors.get(slot.0 as usize)?.as_ref()?;
+        Some((&self.hot[slot.0 as usize], monitor))
+    }
+
+    /// The monitor in a slot, to be changed.
+    pub fn get_mut(&mut self, slot: Slot) -> Option<(&mut Hot, &Monitor)> {
+        let monitor = self.monitors.get(slot.0 as usize)?.as_ref()?;
+        Some((&mut self.hot[slot.0 as usize], monitor))
+    }
+
+    /// Every monitor with its slot.
+    pub fn iter(&self) -> impl Iterator<Item = (Slot, &Hot, &Monitor)> {
+        self.monitors.iter().zip(&self.hot).enumerate().filter_map(|(index, (monitor, hot))| {
+            monitor.as_ref().map(|monitor| (Slot(index as u32), hot, monitor))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::monitor::{Kind, Preset, Timing};
+    use probes::spec::{Family, Host, IcmpSpec, ProbeSpec};
+
+    fn monitor(id: u64) -> Monitor {
+        let host = Host::ip(Ipv4Addr::LOCALHOST);
+        let timing = Timing {
+            interval_ms: 60_000,
+            timeout_ms: 1_000,
+            retry_delay_ms: 0,
+            retries: 0,
+            fall: 1,
+            rise: 1,
+        };
+        Monitor {
+            id: MonitorId(id),
+            kind: Kind::PingIcmp,
+            preset: Preset::Standard,
+            paused: false,
+            timing,
+            spec: Arc::new(ProbeSpec::Icmp(IcmpSpec { host, family: Family::Any })),
+        }
+    }
+
+    #[test]
+    fn a_reference_to_a_removed_monitor_does_not_find_the_next_one_in_its_slot() {
+        let mut table = Table::default();
+        let first = table.insert(monitor(1), State::default());
+        let stale = table.reference(first);
+        assert!(table.find(stale).is_some());
+        table.remove(first);
+        assert!(table.find(stale).is_none());
+        let second = table.insert(monitor(2), State::default());
+        assert_eq!(first, second);
+        assert!(table.find(stale).is_none());
+        assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn the_hot_part_of_a_monitor_stays_within_one_cache_line() {
+        assert!(size_of::<Hot>() <= 64, "{}", size_of::<Hot>());
+    }
+}

@@ -1,0 +1,95 @@
+//! What a shard publishes once a second, all at one moment.
+//!
+//! Owns: the shape and the place where the control thread finds it. The lock is taken once a
+//! second by one writer and by whoever looks at the metrics page.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hdrhistogram::Histogram;
+
+use crate::ids::ShardId;
+use crate::metrics::ledger::Ledger;
+
+/// Longest lag the histogram tells apart, in microseconds: 1 minute.
+const LAG_US_MAX: u64 = 60_000_000;
+
+/// What one shard does and did.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Which shard.
+    pub shard: ShardId,
+    /// What became of every due check.
+    pub ledger: Ledger,
+    /// Start minus due of every start, in microseconds.
+    pub lag: Histogram<u32>,
+    /// Monitors by verdict, in the order of `Verdict::ALL`.
+    pub monitors: [u64; 5],
+    /// Checks that are due and wait for room.
+    pub waiting: u64,
+    /// Probes on the wire.
+    pub in_flight: u64,
+    /// Most probes on the wire at once.
+    pub in_flight_max: u64,
+    /// Turns of the shard loop.
+    pub turns: u64,
+    /// Stalls: gaps between turns longer than `limits::STALL_MS`.
+    pub stalls: u64,
+    /// Samples dropped because the store could not take them.
+    pub samples_dropped: u64,
+    /// Batches that wait for the store.
+    pub backlog: u64,
+    /// Messages of failures left out because there were too many at once.
+    pub words_skipped: u64,
+    /// Counts by name from the sockets and the resolver of the shard.
+    pub net: Vec<(&'static str, u64)>,
+}
+
+impl Snapshot {
+    /// Nothing done yet.
+    pub fn empty(shard: ShardId) -> Snapshot {
+        Snapshot {
+            shard,
+            ledger: Ledger::default(),
+            lag: lag_histogram(),
+            monitors: [0; 5],
+            waiting: 0,
+            in_flight: 0,
+            in_flight_max: 0,
+            turns: 0,
+            stalls: 0,
+            samples_dropped: 0,
+            backlog: 0,
+            words_skipped: 0,
+            net: Vec::new(),
+        }
+    }
+}
+
+/// An empty histogram of 1 µs to 1 minute with three digits.
+pub fn lag_histogram() -> Histogram<u32> {
+    match Histogram::new_with_bounds(1, LAG_US_MAX, 3) {
+        Ok(histogram) => histogram,
+        Err(error) => unreachable!("the bounds are constants that fit: {error}"),
+    }
+}
+
+/// Where the latest snapshot of one shard is found. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Published(Arc<Mutex<Snapshot>>);
+
+impl Published {
+    /// A place for the snapshots of `shard`.
+    pub fn new(shard: ShardId) -> Published {
+        Published(Arc::new(Mutex::new(Snapshot::empty(shard))))
+    }
+
+    /// Replaces the snapshot.
+    pub fn publish(&self, snapshot: Snapshot) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+
+    /// The latest one.
+    pub fn latest(&self) -> Snapshot {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}

@@ -1,0 +1,193 @@
+//! Samples on their way to the store: the open batch, and the sealed ones that wait.
+//!
+//! Owns: when a batch is full, its number, and what is dropped first when the store cannot take
+//! any more: good samples, oldest first. Failures and changes of verdict are never dropped.
+
+use std::collections::VecDeque;
+
+use crate::ids::ShardId;
+use crate::limits::{BATCH_SAMPLES_MAX, SHARD_BACKLOG_BATCHES_MAX};
+use crate::sample::{Code, Sample, SampleBatch, Transition, Words};
+
+/// Samples of one shard on their way to the store.
+#[derive(Debug)]
+pub struct Outbox {
+    open: SampleBatch,
+    sealed: VecDeque<SampleBatch>,
+    /// Sealed batches from the front that hold no good samples any more.
+    thinned: usize,
+    dropped: u64,
+}
+
+impl Outbox {
+    /// Nothing to send.
+    pub fn new(shard: ShardId) -> Outbox {
+        Outbox { open: empty(shard, 1), sealed: VecDeque::new(), thinned: 0, dropped: 0 }
+    }
+
+    /// Adds a sample with its words and its change of verdict.
+    pub fn push(&mut self, sample: Sample, words: Option<Words>, transition: Option<Transition>) {
+        if let Some(mut words) = words {
+            words.sample = self.open.samples.len() as u16;
+            self.open.words.push(words);
+        }
+        self.open.samples.push(sample);
+        self.open.transitions.extend(transition);
+        if self.open.samples.len() >= BATCH_SAMPLES_MAX {
+            self.seal();
+        }
+    }
+
+    /// Adds a change of verdict that no check decided (pause and resume).
+    pub fn push_transition(&mut self, transition: Transition) {
+        self.open.transitions.push(transition);
+    }
+
+    /// Samples and changes in the open batch.
+    pub fn open_len(&self) -> usize {
+        self.open.samples.len() + self.open.transitions.len()
+    }
+
+    /// Closes the open batch, unless it is empty.
+    pub fn seal(&mut self) {
+        if self.open.samples.is_empty() && self.open.transitions.is_empty() {
+            return;
+        }
+        let next = empty(self.open.shard, self.open.seq + 1);
+        self.sealed.push_back(std::mem::replace(&mut self.open, next));
+        if self.sealed.len() - self.thinned > SHARD_BACKLOG_BATCHES_MAX {
+            self.thin();
+        }
+    }
+
+    /// The oldest sealed batch.
+    pub fn pop(&mut self) -> Option<SampleBatch> {
+        self.thinned = self.thinned.saturating_sub(1);
+        self.sealed.pop_front()
+    }
+
+    /// Puts back a batch that could not be sent.
+    pub fn put_back(&mut self, batch: SampleBatch) {
+        self.sealed.push_front(batch);
+    }
+
+    /// Sealed batches that wait.
+    pub fn backlog(&self) -> usize {
+        self.sealed.len()
+    }
+
+    /// Good samples dropped so far.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Drops the good samples of the oldest batch that still has them.
+    fn thin(&mut self) {
+        let Some(batch) = self.sealed.get_mut(self.thinned) else { return };
+        self.thinned += 1;
+        let changed: Vec<_> =
+            batch.transitions.iter().map(|change| (change.monitor, change.at_ms)).collect();
+        let keep = |sample: &Sample| {
+            sample.code != Code::GOOD || changed.contains(&(sample.monitor, sample.due_ms))
+        };
+        let before = batch.samples.len();
+        let mut index = 0;
+        let mut moved = vec![None; before];
+        let mut kept = Vec::new();
+        for (old, sample) in batch.samples.iter().enumerate() {
+            if keep(sample) {
+                moved[old] = Some(index);
+                kept.push(*sample);
+                index += 1;
+            }
+        }
+        batch.words.retain_mut(|words| match moved[usize::from(words.sample)] {
+            Some(index) => {
+                words.sample = index;
+                true
+            }
+            None => false,
+        });
+        batch.samples = kept;
+        self.dropped += (before - batch.samples.len()) as u64;
+    }
+}
+
+fn empty(shard: ShardId, seq: u64) -> SampleBatch {
+    SampleBatch {
+        shard,
+        seq,
+        samples: Vec::with_capacity(BATCH_SAMPLES_MAX),
+        words: Vec::new(),
+        transitions: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::MonitorId;
+    use crate::sample::Verdict;
+    use probes::Timings;
+
+    fn sample(monitor: u64, code: u16) -> Sample {
+        Sample {
+            monitor: MonitorId(monitor),
+            due_ms: 1_000 + monitor,
+            lag_us: 0,
+            timings: Timings::NONE,
+            total_us: 1,
+            body_bytes: 0,
+            code: Code(code),
+            http_status: 0,
+            phase: u8::MAX,
+            attempts: 1,
+            verdict: Verdict::Up,
+        }
+    }
+
+    #[test]
+    fn a_full_batch_is_sealed_and_the_numbers_have_no_gap() {
+        let mut outbox = Outbox::new(ShardId(3));
+        for monitor in 0..(2 * BATCH_SAMPLES_MAX as u64 + 1) {
+            outbox.push(sample(monitor, 0), None, None);
+        }
+        assert_eq!((outbox.backlog(), outbox.open_len()), (2, 1));
+        outbox.seal();
+        let numbers: Vec<_> = std::iter::from_fn(|| outbox.pop()).map(|batch| batch.seq).collect();
+        assert_eq!(numbers, [1, 2, 3]);
+    }
+
+    #[test]
+    fn a_full_backlog_drops_old_good_samples_and_keeps_failures_and_changes() {
+        let mut outbox = Outbox::new(ShardId(0));
+        let change = Transition {
+            monitor: MonitorId(2),
+            at_ms: 1_002,
+            from: Verdict::Down,
+            to: Verdict::Up,
+            code: Code::GOOD,
+        };
+        outbox.push(sample(1, 0), None, None);
+        outbox.push(sample(2, 0), None, Some(change));
+        let words = Words {
+            sample: 0,
+            message: "refused".into(),
+            detail: None,
+            cert: None,
+            attempts: Vec::new(),
+        };
+        outbox.push(sample(3, 10), Some(words), None);
+        outbox.seal();
+        for monitor in 0..SHARD_BACKLOG_BATCHES_MAX as u64 {
+            outbox.push(sample(monitor, 0), None, None);
+            outbox.seal();
+        }
+        assert_eq!(outbox.dropped(), 1);
+        let oldest = outbox.pop().unwrap();
+        let kept: Vec<_> = oldest.samples.iter().map(|sample| sample.monitor.0).collect();
+        assert_eq!(kept, [2, 3]);
+        assert_eq!(oldest.words[0].sample, 1);
+        assert_eq!(oldest.transitions.len(), 1);
+    }
+}

@@ -1,0 +1,454 @@
+//! One core's work, synchronous: commands, ticks and outcomes in; starts and samples out.
+//!
+//! Owns: the monitors of one shard, when they start, what became of every due check. Opens no
+//! socket and reads no clock: `run` drives it with the real ones, the simulator in `ci/sim` with
+//! its own. After every call each enabled monitor is armed, and at most one check of it is open.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use hdrhistogram::Histogram;
+use probes::{Failure, Nanos, Timings};
+
+use crate::attempt::Attempt;
+use crate::fault::Fault;
+use crate::ids::{MonitorId, ShardId, Slot, SlotRef, Tick};
+use crate::limits::{STALL_MS, STARTS_PER_TURN_MAX, TICK_MS, WORDS_PER_SECOND_MAX};
+use crate::messages::{Assign, Command};
+use crate::metrics::ledger::Ledger;
+use crate::metrics::snapshot::{Snapshot, lag_histogram};
+use crate::monitor::table::{Activity, Table};
+use crate::monitor::{Monitor, message, verdict};
+use crate::sample::{CheckResult, Code, Missed, Sample, Transition, Verdict, Words};
+use crate::sched::due::{DueList, Waiting};
+use crate::sched::spread::{interval_ticks, next_due};
+use crate::sched::wheel::Wheel;
+
+pub mod batch;
+
+use batch::Outbox;
+
+/// One moment, in the three forms that are needed; taken once per turn.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Monotonic.
+    pub nanos: Nanos,
+    /// Scheduler time.
+    pub tick: Tick,
+    /// Scheduler time in microseconds since the Unix epoch.
+    pub unix_us: u64,
+}
+
+/// One core's monitors and all that is known of them.
+pub struct Shard {
+    id: ShardId,
+    table: Table,
+    wheel: Wheel,
+    due: DueList,
+    ledger: Ledger,
+    lag: Histogram<u32>,
+    outbox: Outbox,
+    draining: bool,
+    monitors: [u64; 5],
+    /// Messages of earlier attempts of checks that are being retried.
+    attempts: HashMap<Slot, Vec<Box<str>>>,
+    /// The leaf last handed to the store, by monitor, as a hash.
+    leaves: HashMap<MonitorId, u64>,
+    words_left: u32,
+    words_second: u64,
+    words_skipped: u64,
+    /// Scratch of `on_tick`, kept for its memory.
+    fired: Vec<(u32, Tick)>,
+}
+
+impl Shard {
+    /// A shard without monitors, starting at `now`.
+    pub fn new(id: ShardId, now: Tick) -> Shard {
+        Shard {
+            id,
+            table: Table::default(),
+            wheel: Wheel::new(now),
+            due: DueList::default(),
+            ledger: Ledger::default(),
+            lag: lag_histogram(),
+            outbox: Outbox::new(id),
+            draining: false,
+            monitors: [0; 5],
+            attempts: HashMap::new(),
+            leaves: HashMap::new(),
+            words_left: WORDS_PER_SECOND_MAX,
+            words_second: 0,
+            words_skipped: 0,
+            fired: Vec::new(),
+        }
+    }
+
+    /// Does what it is told. [`Command::Quit`] is the loop's business and means a drain here.
+    pub fn on_command(&mut self, command: Command, now: Now) {
+        match command {
+            Command::Assign(monitors) => {
+                for assign in monitors {
+                    self.assign(assign, now);
+                }
+            }
+            Command::Remove(ids) => {
+                for id in ids {
+                    self.remove(id);
+                }
+            }
+            Command::Drain | Command::Quit => self.drain(),
+        }
+    }
+
+    /// Takes note of everything that became due up to `now`.
+    pub fn on_tick(&mut self, now: Now) {
+        let mut fired = std::mem::take(&mut self.fired);
+        self.wheel.expire(now.tick, |key, due| fired.push((key, due)));
+        for (key, due) in fired.drain(..) {
+            self.on_due(Slot(key), due, now);
+        }
+        self.fired = fired;
+        self.due.ripen(now.tick);
+    }
+
+    /// Starts what is due, oldest first, while `room` lasts; the rest waits its turn.
+    pub fn start_due(&mut self, room: usize, now: Now, mut launch: impl FnMut(SlotRef, &Monitor)) {
+        let starts = self.due.ready().min(room).min(STARTS_PER_TURN_MAX);
+        for _ in 0..starts {
+            let Some(waiting) = self.due.pop() else { break };
+            let Some((hot, monitor)) = self.table.find(waiting.slot) else { continue };
+            if hot.activity == Activity::Waiting {
+                let due_us = waiting.due.millis() * 1_000;
+                let lag_us = now.unix_us.saturating_sub(due_us).min(u64::from(u32::MAX - 1));
+                hot.lag_us = lag_us as u32;
+                self.lag.saturating_record(lag_us);
+                self.ledger.start();
+            }
+            hot.activity = Activity::InFlight;
+            hot.attempts += 1;
+            launch(waiting.slot, monitor);
+        }
+    }
+
+    /// Takes what an attempt found. Returns false for one whose monitor has gone meanwhile.
+    pub fn on_attempt(&mut self, at: SlotRef, attempt: Attempt, now: Now) -> bool {
+        let Some((hot, monitor)) = self.table.find(at) else { return false };
+        if hot.activity != Activity::InFlight {
+            return false;
+        }
+        let again = hot.attempts <= monitor.timing.retries && worth_retrying(attempt.result);
+        if again && !self.draining && !monitor.paused {
+            hot.activity = Activity::Retrying;
+            let text = message::attempt_text(monitor, &attempt).into_boxed_str();
+            let pause = u64::from(monitor.timing.retry_delay_ms).div_ceil(TICK_MS);
+            let waiting = Waiting { slot: at, due: hot.due };
+            self.attempts.entry(at.slot).or_default().push(text);
+            self.due.push_later(Tick(now.tick.0 + pause.max(1)), waiting);
+            return true;
+        }
+        self.finish(at.slot, attempt, now);
+        true
+    }
+
+    /// The tick at which there is work again without anything coming in; `None` for never.
+    pub fn next_tick(&self) -> Option<Tick> {
+        match (self.wheel.next_expiry(), self.due.next_later()) {
+            (Some(one), Some(two)) => Some(one.min(two)),
+            (one, two) => one.or(two),
+        }
+    }
+
+    /// Checks that could start now, were there room.
+    pub fn ready(&self) -> usize {
+        self.due.ready()
+    }
+
+    /// True once a drain was asked for and no check is open.
+    pub fn is_drained(&self) -> bool {
+        self.draining && self.ledger.open() == 0
+    }
+
+    /// True once a drain was asked for.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// Samples on their way to the store.
+    pub fn outbox(&mut self) -> &mut Outbox {
+        &mut self.outbox
+    }
+
+    /// The ledger.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The monitors.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The tick a slot is armed for: every enabled monitor has one.
+    pub fn armed(&self, slot: Slot) -> Option<Tick> {
+        self.wheel.due(slot.0)
+    }
+
+    /// What the shard publishes, as far as it knows it.
+    pub fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            ledger: self.ledger.clone(),
+            lag: self.lag.clone(),
+            monitors: self.monitors,
+            waiting: self.due.ready() as u64,
+            samples_dropped: self.outbox.dropped(),
+            backlog: self.outbox.backlog() as u64,
+            words_skipped: self.words_skipped,
+            ..Snapshot::empty(self.id)
+        }
+    }
+
+    fn assign(&mut self, assign: Assign, now: Now) {
+        let Assign { monitor, state } = assign;
+        let (id, interval_ms, paused) = (monitor.id, monitor.timing.interval_ms, monitor.paused);
+        let Some(slot) = self.table.slot(id) else {
+            let slot = self.table.insert(monitor, state);
+            self.monitors[state.verdict as usize] += 1;
+            self.wheel.arm(slot.0, next_due(id, interval_ms, now.tick));
+            self.pause_or_resume(slot, paused, now);
+            return;
+        };
+        let same_interval =
+            self.table.get(slot).is_some_and(|(_, old)| old.timing.interval_ms == interval_ms);
+        if !same_interval {
+            self.wheel.arm(slot.0, next_due(id, interval_ms, now.tick));
+        }
+        self.table.replace(slot, monitor);
+        self.pause_or_resume(slot, paused, now);
+    }
+
+    /// Brings the verdict in line with whether the monitor is paused.
+    fn pause_or_resume(&mut self, slot: Slot, paused: bool, now: Now) {
+        let Some((hot, monitor)) = self.table.get_mut(slot) else { return };
+        let to = match (paused, hot.state.verdict) {
+            (true, Verdict::Paused) | (false, Verdict::Pending) => return,
+            (true, _) => Verdict::Paused,
+            (false, Verdict::Paused) => Verdict::Pending,
+            (false, _) => return,
+        };
+        let from = hot.state.verdict;
+        let at_ms = now.unix_us / 1_000;
+        hot.state.verdict = to;
+        hot.state.since_ms = at_ms;
+        let transition = Transition { monitor: monitor.id, at_ms, from, to, code: hot.state.code };
+        self.monitors[from as usize] -= 1;
+        self.monitors[to as usize] += 1;
+        self.outbox.push_transition(transition);
+    }
+
+    fn remove(&mut self, id: MonitorId) {
+        let Some(slot) = self.table.slot(id) else { return };
+        self.wheel.disarm(slot.0);
+        self.attempts.remove(&slot);
+        self.leaves.remove(&id);
+        let Some((hot, monitor)) = self.table.get(slot) else { return };
+        if matches!(hot.activity, Activity::InFlight | Activity::Retrying) {
+            self.ledger.finish(monitor.kind, CheckResult::Unknown(Fault::Cancelled));
+        }
+        self.monitors[hot.state.verdict as usize] -= 1;
+        self.table.remove(slot);
+    }
+
+    fn on_due(&mut self, slot: Slot, due: Tick, now: Now) {
+        let Some((hot, monitor)) = self.table.get(slot) else { return };
+        let interval = interval_ticks(monitor.timing.interval_ms);
+        let slept = now.tick.0.saturating_sub(due.0) / interval;
+        self.wheel.arm(slot.0, Tick(due.0 + (slept + 1) * interval));
+        let (activity, paused) = (hot.activity, monitor.paused);
+
+        if paused {
+            (0..=slept).for_each(|_| self.ledger.pause());
+            return;
+        }
+        if slept > 0 {
+            self.ledger.miss(Missed::Stall, slept);
+        }
+        let late_ms = now.tick.millis().saturating_sub(due.millis());
+        let missed = match activity {
+            _ if self.draining => Missed::Stopping,
+            Activity::InFlight | Activity::Retrying => Missed::Overrun,
+            Activity::Waiting => Missed::Capacity,
+            Activity::Idle if late_ms > STALL_MS => Missed::Stall,
+            Activity::Idle => {
+                let waiting = Waiting { slot: self.table.reference(slot), due };
+                if let Some((hot, _)) = self.table.get_mut(slot) {
+                    hot.due = due;
+                    hot.attempts = 0;
+                    hot.activity = Activity::Waiting;
+                }
+                self.due.push(waiting);
+                return;
+            }
+        };
+        self.miss(slot, due, missed);
+    }
+
+    /// A due check is not run: counted, and stored as a sample of its own.
+    fn miss(&mut self, slot: Slot, due: Tick, reason: Missed) {
+        self.ledger.miss(reason, 1);
+        let Some((hot, monitor)) = self.table.get(slot) else { return };
+        let sample = Sample {
+            monitor: monitor.id,
+            due_ms: due.millis(),
+            lag_us: u32::MAX,
+            timings: Timings::NONE,
+            total_us: 0,
+            body_bytes: 0,
+            code: Code::from(CheckResult::Missed(reason)),
+            http_status: 0,
+            phase: u8::MAX,
+            attempts: 0,
+            verdict: hot.state.verdict,
+        };
+        self.outbox.push(sample, None, None);
+    }
+
+    /// A check has its result: verdict, ledger, sample.
+    fn finish(&mut self, slot: Slot, attempt: Attempt, now: Now) {
+        let earlier = self.attempts.remove(&slot).unwrap_or_default();
+        let Some((hot, monitor)) = self.table.get_mut(slot) else { return };
+        let (id, kind) = (monitor.id, monitor.kind);
+        let (at_ms, code_before) = (hot.due.millis(), hot.state.code);
+        let changed = if monitor.paused {
+            None
+        } else {
+            verdict::apply(&mut hot.state, &monitor.timing, attempt.result, at_ms)
+        };
+        let to = hot.state.verdict;
+        hot.activity = Activity::Idle;
+        let sample = sample_of(id, at_ms, hot.lag_us, hot.attempts, to, &attempt);
+        let attempts = hot.attempts;
+        let transition = changed.map(|from| {
+            self.monitors[from as usize] -= 1;
+            self.monitors[to as usize] += 1;
+            Transition { monitor: id, at_ms, from, to, code: sample.code }
+        });
+        self.ledger.finish(kind, attempt.result);
+        let news = transition.is_some() || sample.code != code_before;
+        let words = self.words(slot, attempt, attempts, earlier, news, now);
+        self.outbox.push(sample, words, transition);
+    }
+
+    /// The words that go with a result: always with news, else while this second's share lasts.
+    fn words(
+        &mut self,
+        slot: Slot,
+        attempt: Attempt,
+        attempts: u8,
+        earlier: Vec<Box<str>>,
+        news: bool,
+        now: Now,
+    ) -> Option<Words> {
+        let (_, monitor) = self.table.get(slot)?;
+        let new_leaf = is_new_leaf(&mut self.leaves, monitor.id, &attempt);
+        if attempt.result == CheckResult::Up && !news && !new_leaf {
+            return None;
+        }
+        let second = now.unix_us / 1_000_000;
+        if second != self.words_second {
+            self.words_second = second;
+            self.words_left = WORDS_PER_SECOND_MAX;
+        }
+        if !news && !new_leaf {
+            if self.words_left == 0 {
+                self.words_skipped += 1;
+                return None;
+            }
+            self.words_left -= 1;
+        }
+        let wall_s = now.unix_us / 1_000_000;
+        let message = message::check_text(monitor, &attempt, attempts, wall_s).into_boxed_str();
+        let Attempt { outcome, .. } = attempt;
+        Some(Words {
+            sample: 0,
+            message,
+            detail: outcome.detail,
+            cert: outcome.cert,
+            attempts: earlier,
+        })
+    }
+
+    /// Starts nothing more. What waits is missed; what waits for a further attempt is cancelled.
+    fn drain(&mut self) {
+        if std::mem::replace(&mut self.draining, true) {
+            return;
+        }
+        let waiting: Vec<_> = self.due.drain().collect();
+        for Waiting { slot: at, due } in waiting {
+            let Some((hot, monitor)) = self.table.find(at) else { continue };
+            let retrying = std::mem::take(&mut hot.activity) == Activity::Retrying;
+            if retrying {
+                let cancelled = Attempt::of_fault(Fault::Cancelled, String::new(), 0);
+                let verdict = hot.state.verdict;
+                let due_ms = due.millis();
+                let sample =
+                    sample_of(monitor.id, due_ms, hot.lag_us, hot.attempts, verdict, &cancelled);
+                self.ledger.finish(monitor.kind, cancelled.result);
+                self.outbox.push(sample, None, None);
+            } else {
+                self.miss(at.slot, due, Missed::Stopping);
+            }
+        }
+    }
+}
+
+/// A further attempt can change the result: not for what is read off a certificate.
+fn worth_retrying(result: CheckResult) -> bool {
+    match result {
+        CheckResult::Up | CheckResult::Missed(_) => false,
+        CheckResult::Down(failure) => failure != Failure::CertExpiresSoon,
+        CheckResult::Unknown(fault) => fault != Fault::Cancelled,
+    }
+}
+
+/// True where the certificate is another one than the store was last told of.
+fn is_new_leaf(leaves: &mut HashMap<MonitorId, u64>, id: MonitorId, attempt: &Attempt) -> bool {
+    let Some(leaf) = attempt.outcome.cert.as_ref().and_then(|cert| cert.chain.first()) else {
+        return false;
+    };
+    let mut hasher = DefaultHasher::new();
+    leaf.sha256.hash(&mut hasher);
+    let hash = hasher.finish();
+    match leaves.entry(id) {
+        Entry::Occupied(mut known) => known.insert(hash) != hash,
+        Entry::Vacant(place) => {
+            place.insert(hash);
+            true
+        }
+    }
+}
+
+fn sample_of(
+    monitor: MonitorId,
+    due_ms: u64,
+    lag_us: u32,
+    attempts: u8,
+    verdict: Verdict,
+    attempt: &Attempt,
+) -> Sample {
+    let outcome = &attempt.outcome;
+    let http = outcome.http.unwrap_or_default();
+    Sample {
+        monitor,
+        due_ms,
+        lag_us,
+        timings: outcome.timings,
+        total_us: attempt.total_us,
+        body_bytes: http.decoded_bytes.min(u64::from(u32::MAX)) as u32,
+        code: Code::from(attempt.result),
+        http_status: http.status,
+        phase: outcome.phase.map_or(u8::MAX, |phase| phase as u8),
+        attempts,
+        verdict,
+    }
+}
