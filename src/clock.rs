@@ -35,6 +35,11 @@ impl Clock {
         self.wall_at_zero_ns.saturating_add(at.0) / 1_000_000
     }
 
+    /// The schedule time of a monotonic instant, in microseconds since the Unix epoch.
+    pub fn unix_micros(&self, at: Nanos) -> u64 {
+        self.wall_at_zero_ns.saturating_add(at.0) / 1_000
+    }
+
     /// The tick that a monotonic instant falls in.
     pub fn tick(&self, at: Nanos) -> Tick {
         Tick::at_millis(self.unix_millis(at))

@@ -26,6 +26,7 @@ use crate::sched::spread::{interval_ticks, next_due};
 use crate::sched::wheel::Wheel;
 
 pub mod batch;
+pub mod run;
 
 use batch::Outbox;
 

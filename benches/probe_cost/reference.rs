@@ -1,0 +1,137 @@
+//! The yardstick: the smallest epoll client that does the same exchanges.
+//!
+//! No framework, no schedule, no store. Calls are tried before readiness is armed, and a
+//! connection whose exchange is complete is closed by a reset (SO_LINGER 0).
+
+use std::io::{ErrorKind, Read};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// What is done on each connection.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// Connect and close.
+    Tcp,
+    /// One request, one answer with a Content-Length.
+    Http,
+}
+
+struct Connection {
+    socket: Socket,
+    armed: bool,
+    sent: bool,
+    received: usize,
+    expected: usize,
+}
+
+/// Does `checks` exchanges with `targets` in turn, `parallel` at a time.
+pub fn run(exchange: Exchange, targets: &[SocketAddr], checks: usize, parallel: usize) {
+    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
+    let mut connections: Vec<Option<Connection>> = (0..parallel).map(|_| None).collect();
+    let mut buffer = vec![0u8; 65_536];
+    let mut events = vec![EpollEvent::empty(); 1_024];
+    let (mut started, mut done) = (0, 0);
+    let mut free: Vec<usize> = (0..parallel).collect();
+    while done < checks {
+        while started < checks {
+            let Some(place) = free.pop() else { break };
+            let target = targets[started % targets.len()];
+            connections[place] = Some(connect(target));
+            started += 1;
+            if step(exchange, &epoll, place, &mut connections[place], &mut buffer, target) {
+                done += 1;
+                free.push(place);
+            }
+        }
+        if done == checks {
+            break;
+        }
+        let count = epoll.wait(&mut events, EpollTimeout::from(1_000u16)).unwrap();
+        for event in &events[..count] {
+            let place = event.data() as usize;
+            let target = targets[0];
+            if step(exchange, &epoll, place, &mut connections[place], &mut buffer, target) {
+                done += 1;
+                free.push(place);
+            }
+        }
+    }
+}
+
+fn connect(target: SocketAddr) -> Connection {
+    let kind = Type::STREAM.nonblocking().cloexec();
+    let socket = Socket::new_raw(Domain::IPV4, kind, None).unwrap();
+    // EINPROGRESS: on loopback the connection is up when the call returns all the same.
+    let _ = socket.connect(&SockAddr::from(target));
+    Connection { socket, armed: false, sent: false, received: 0, expected: usize::MAX }
+}
+
+/// Goes on as far as it can; true when the exchange is complete and the connection closed.
+fn step(
+    exchange: Exchange,
+    epoll: &Epoll,
+    place: usize,
+    connection: &mut Option<Connection>,
+    buffer: &mut [u8],
+    target: SocketAddr,
+) -> bool {
+    let Some(open) = connection.as_mut() else { return false };
+    let complete = match exchange {
+        Exchange::Tcp => open.socket.peer_addr().is_ok(),
+        Exchange::Http => http(open, buffer, target),
+    };
+    if complete {
+        open.socket.set_linger(Some(Duration::ZERO)).unwrap();
+        *connection = None;
+    } else if !open.armed {
+        open.armed = true;
+        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+        epoll.add(&open.socket, EpollEvent::new(flags, place as u64)).unwrap();
+    }
+    complete
+}
+
+fn http(open: &mut Connection, buffer: &mut [u8], target: SocketAddr) -> bool {
+    if !open.sent {
+        let request = format!(
+            "GET /1k HTTP/1.1\r\nHost: {target}\r\nUser-Agent: reference\r\nAccept: */*\r\n\
+             Connection: close\r\n\r\n"
+        );
+        match open.socket.send(request.as_bytes()) {
+            Ok(_) => open.sent = true,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(error) => panic!("{target}: {error}"),
+        }
+    }
+    loop {
+        match (&open.socket).read(&mut buffer[open.received..]) {
+            Ok(0) => panic!("{target}: closed early"),
+            Ok(length) => open.received += length,
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return false,
+            Err(error) => panic!("{target}: {error}"),
+        }
+        if open.expected == usize::MAX {
+            open.expected = expected(&buffer[..open.received]);
+        }
+        if open.received >= open.expected {
+            return true;
+        }
+    }
+}
+
+/// Length of the whole answer, once its head is there.
+fn expected(bytes: &[u8]) -> usize {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut answer = httparse::Response::new(&mut headers);
+    let Ok(httparse::Status::Complete(head)) = answer.parse(bytes) else { return usize::MAX };
+    assert_eq!(answer.code, Some(200));
+    let length = answer
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
+    head + length.unwrap()
+}

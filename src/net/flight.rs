@@ -1,0 +1,170 @@
+//! The probes on the wire, by place.
+//!
+//! Owns: the places and the tokens by which sockets, the resolver and the echo socket say whose
+//! event it is. A token dies with the connection it was given for: late events find nothing.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use probes::spec::HttpUrl;
+use probes::{Nanos, ProbeSpec, Timings};
+
+use crate::ids::SlotRef;
+use crate::net::ring::Interest;
+use crate::net::stream::Stream;
+
+/// Where a probe is.
+pub enum Stage {
+    /// Its name is being resolved.
+    Resolving,
+    /// On a TCP connection, armed for readiness or not.
+    Streaming {
+        /// The connection.
+        stream: Stream,
+        /// What it is armed for.
+        armed: Option<Interest>,
+    },
+    /// An echo request is out.
+    Echoing,
+}
+
+/// One probe on the wire.
+pub struct Flight {
+    /// Whose attempt.
+    pub at: SlotRef,
+    /// What is done.
+    pub spec: Arc<ProbeSpec>,
+    /// When the attempt began.
+    pub started: Nanos,
+    /// When the exchange of this hop began to connect or resolve.
+    pub hop_started: Nanos,
+    /// The URL of this hop, after a redirect.
+    pub url: Option<Box<HttpUrl>>,
+    /// Redirects followed.
+    pub hops: u8,
+    /// Phases of the hops before this one, and of the resolve of this one.
+    pub timings: Timings,
+    /// The address asked last.
+    pub address: Option<IpAddr>,
+    /// Where it is.
+    pub stage: Stage,
+}
+
+/// The probes on the wire, by place.
+#[derive(Default)]
+pub struct Flights {
+    places: Vec<(u32, Option<Flight>)>,
+    free: Vec<u32>,
+}
+
+/// Bits of a token that hold the generation; the kind of event sits above.
+const GENERATION_BITS: u32 = 24;
+const GENERATION_MASK: u32 = (1 << GENERATION_BITS) - 1;
+
+impl Flights {
+    /// Probes on the wire.
+    pub fn len(&self) -> usize {
+        self.places.len() - self.free.len()
+    }
+
+    /// True where there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives a probe a place.
+    pub fn insert(&mut self, flight: Flight) -> u32 {
+        let place = self.free.pop().unwrap_or_else(|| {
+            self.places.push((0, None));
+            (self.places.len() - 1) as u32
+        });
+        self.places[place as usize].1 = Some(flight);
+        place
+    }
+
+    /// Takes a probe off; its tokens are void.
+    pub fn remove(&mut self, place: u32) -> Option<Flight> {
+        let flight = self.places.get_mut(place as usize)?.1.take()?;
+        self.renew(place);
+        self.free.push(place);
+        Some(flight)
+    }
+
+    /// Voids the tokens given out for a place: what comes for the old connection is ignored.
+    pub fn renew(&mut self, place: u32) {
+        let generation = &mut self.places[place as usize].0;
+        *generation = (*generation + 1) & GENERATION_MASK;
+    }
+
+    /// The probe in a place.
+    pub fn get(&mut self, place: u32) -> Option<&mut Flight> {
+        self.places.get_mut(place as usize)?.1.as_mut()
+    }
+
+    /// The token by which events find the probe in this place: 24 bits of generation over 32 bits
+    /// of place. The top 8 bits are zero.
+    pub fn token(&self, place: u32) -> u64 {
+        u64::from(self.places[place as usize].0) << 32 | u64::from(place)
+    }
+
+    /// The place of a token, unless its connection is over.
+    pub fn find(&self, token: u64) -> Option<u32> {
+        let place = token as u32;
+        let (generation, flight) = self.places.get(place as usize)?;
+        (u64::from(*generation) == token >> 32 && flight.is_some()).then_some(place)
+    }
+
+    /// The places that are taken.
+    pub fn taken(&self) -> Vec<u32> {
+        let taken = self.places.iter().enumerate().filter(|(_, (_, flight))| flight.is_some());
+        taken.map(|(place, _)| place as u32).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::ids::Slot;
+    use probes::spec::{Family, Host, IcmpSpec};
+
+    fn flight() -> Flight {
+        let host = Host::ip(Ipv4Addr::LOCALHOST);
+        Flight {
+            at: SlotRef { slot: Slot(1), generation: 1 },
+            spec: Arc::new(ProbeSpec::Icmp(IcmpSpec { host, family: Family::Any })),
+            started: Nanos(0),
+            hop_started: Nanos(0),
+            url: None,
+            hops: 0,
+            timings: Timings::NONE,
+            address: None,
+            stage: Stage::Echoing,
+        }
+    }
+
+    #[test]
+    fn a_token_of_an_ended_probe_does_not_find_the_next_one_in_its_place() {
+        let mut flights = Flights::default();
+        let first = flights.insert(flight());
+        let stale = flights.token(first);
+        assert_eq!(flights.find(stale), Some(first));
+        flights.remove(first);
+        assert_eq!(flights.find(stale), None);
+        assert_eq!(flights.insert(flight()), first);
+        assert_eq!(flights.find(stale), None);
+        assert_eq!(flights.find(flights.token(first)), Some(first));
+        assert_eq!(flights.len(), 1);
+    }
+
+    #[test]
+    fn tokens_leave_the_top_byte_free() {
+        let mut flights = Flights::default();
+        let place = flights.insert(flight());
+        for _ in 0..1 << 10 {
+            flights.renew(place);
+            assert_eq!(flights.token(place) >> 56, 0);
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! The only loop of a shard.
+//!
+//! Owns: the order of a turn, and the hand-over to the store. Runs as the one task of a pinned
+//! glommio executor. It sleeps in its own ring (see [`crate::net::ring`]) and gives glommio a turn
+//! once a second.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::mpsc::{SyncSender, TrySendError};
+
+use probes::Nanos;
+
+use crate::clock::Clock;
+use crate::ids::{ShardId, Tick};
+use crate::limits::BATCH_AGE_MS_MAX;
+use crate::messages::{Command, Inbox, ToStore};
+use crate::metrics::snapshot::{Published, Snapshot};
+use crate::net::driver::Driver;
+use crate::shard::{Now, Shard};
+
+/// What a shard is given.
+pub struct Setup {
+    /// Which shard.
+    pub id: ShardId,
+    /// The schedule clock.
+    pub clock: Clock,
+    /// Where commands come from.
+    pub inbox: Inbox,
+    /// Where batches go.
+    pub store: SyncSender<ToStore>,
+    /// Where the numbers go once a second.
+    pub published: Published,
+    /// Carries the probes. Made on the shard's own thread.
+    pub driver: Driver,
+}
+
+const PUBLISH_NS: u64 = 1_000_000_000;
+
+/// One core's loop, until it is told to leave.
+pub struct Loop {
+    shard: Shard,
+    driver: Driver,
+    clock: Clock,
+    inbox: Inbox,
+    store: SyncSender<ToStore>,
+    published: Published,
+    /// When the open batch is to be sealed, if it holds anything.
+    seal_at: Option<Nanos>,
+    publish_at: Nanos,
+    turns: u64,
+    in_flight_max: usize,
+    leave: bool,
+}
+
+impl Loop {
+    /// A loop that has not turned yet.
+    pub fn new(setup: Setup) -> Loop {
+        let now = setup.clock.now();
+        Loop {
+            shard: Shard::new(setup.id, setup.clock.tick(now)),
+            driver: setup.driver,
+            clock: setup.clock,
+            inbox: setup.inbox,
+            store: setup.store,
+            published: setup.published,
+            seal_at: None,
+            publish_at: now,
+            turns: 0,
+            in_flight_max: 0,
+            leave: false,
+        }
+    }
+
+    /// Turns until the shard is told to leave or is drained.
+    ///
+    /// # Errors
+    ///
+    /// The errno of io_uring_enter(2): the shard cannot go on.
+    pub async fn run(mut self) -> io::Result<()> {
+        self.driver.watch_inbox(self.inbox.as_fd())?;
+        loop {
+            let until = self.wake_at();
+            let now = self.driver.turn(until)?;
+            self.turn(now)?;
+            if self.leave || self.shard.is_drained() {
+                return self.finish();
+            }
+            if now >= self.publish_at {
+                self.publish_at = Nanos(now.0 + PUBLISH_NS);
+                self.publish();
+                glommio::executor().yield_now().await;
+            }
+        }
+    }
+
+    fn turn(&mut self, nanos: Nanos) -> io::Result<()> {
+        self.turns += 1;
+        let now = self.at(nanos);
+        if self.driver.take_inbox_ready() {
+            self.inbox.clear_wake();
+            self.take_commands(now);
+            self.driver.watch_inbox(self.inbox.as_fd())?;
+        }
+        self.shard.on_tick(now);
+        let driver = &mut self.driver;
+        self.shard.start_due(driver.room(), now, |at, monitor| driver.launch(at, monitor, nanos));
+        self.in_flight_max = self.in_flight_max.max(self.driver.in_flight());
+        self.take_finished(now);
+        self.hand_over(nanos);
+        Ok(())
+    }
+
+    fn take_commands(&mut self, now: Now) {
+        while let Some(command) = self.inbox.try_next() {
+            if matches!(command, Command::Quit) {
+                self.leave = true;
+            }
+            self.shard.on_command(command, now);
+        }
+    }
+
+    fn take_finished(&mut self, now: Now) {
+        let mut finished = std::mem::take(self.driver.finished());
+        for (at, attempt) in finished.drain(..) {
+            self.shard.on_attempt(at, attempt, now);
+        }
+        *self.driver.finished() = finished;
+    }
+
+    /// Seals the open batch when it is full or old, and passes on what is sealed.
+    fn hand_over(&mut self, now: Nanos) {
+        let outbox = self.shard.outbox();
+        if outbox.open_len() == 0 {
+            self.seal_at = None;
+        } else {
+            let seal_at = *self.seal_at.get_or_insert(now.plus_millis(BATCH_AGE_MS_MAX));
+            if now >= seal_at {
+                outbox.seal();
+                self.seal_at = None;
+            }
+        }
+        while let Some(batch) = outbox.pop() {
+            match self.store.try_send(ToStore::Batch(batch)) {
+                Ok(()) => {}
+                Err(TrySendError::Full(ToStore::Batch(batch))) => return outbox.put_back(batch),
+                Err(_) => self.leave = true,
+            }
+        }
+    }
+
+    /// When the next turn is due at the latest.
+    fn wake_at(&self) -> Option<Nanos> {
+        if self.shard.ready() > 0 && self.driver.room() > 0 {
+            return Some(Nanos(0));
+        }
+        let tick = self.shard.next_tick().map(|tick: Tick| self.clock.nanos(tick));
+        [tick, self.seal_at, Some(self.publish_at)].into_iter().flatten().min()
+    }
+
+    fn at(&self, nanos: Nanos) -> Now {
+        Now { nanos, tick: self.clock.tick(nanos), unix_us: self.clock.unix_micros(nanos) }
+    }
+
+    fn publish(&mut self) {
+        let snapshot = Snapshot {
+            in_flight: self.driver.in_flight() as u64,
+            in_flight_max: self.in_flight_max as u64,
+            turns: self.turns,
+            stalls: self.driver.stalls(),
+            net: self.driver.counters(),
+            ..self.shard.snapshot()
+        };
+        self.published.publish(snapshot);
+    }
+
+    /// Ends what is in flight as cancelled and waits for the store to take the rest.
+    fn finish(mut self) -> io::Result<()> {
+        let now = self.at(self.clock.now());
+        self.shard.on_command(Command::Drain, now);
+        self.driver.cancel_all();
+        self.take_finished(now);
+        self.shard.outbox().seal();
+        self.publish();
+        while let Some(batch) = self.shard.outbox().pop() {
+            if self.store.send(ToStore::Batch(batch)).is_err() {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
