@@ -212,7 +212,8 @@ pub struct HttpFacts {
     pub redirects: u8,
     /// Bytes of the body read, after chunked framing and before decompression.
     pub body_bytes: u64,
-    /// Bytes of the body after decompression.
+    /// Bytes of the body after decompression; those read where nobody looks at the text, which is
+    /// not decompressed then.
     pub decoded_bytes: u64,
     /// True where the body went past the cap and the rest was not looked at.
     pub truncated: bool,

@@ -193,7 +193,7 @@ pub struct HttpOptions {
     pub body_bytes_max: u32,
     /// Read the body even when no text is looked for, so that a broken or endless one is seen.
     pub read_body: bool,
-    /// Ask for and decode gzip, deflate and brotli.
+    /// Ask for gzip, deflate and brotli. A text is looked for in the decoded body either way.
     pub compression: bool,
     /// Texts that must all be in the decoded body.
     pub needles: Box<[Box<str>]>,
