@@ -12,6 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::ids::MonitorId;
 use crate::limits::INBOX_COMMANDS_MAX;
 use crate::monitor::{Monitor, State};
+use crate::sample::SampleBatch;
 
 /// A monitor and what was last known of it, on the way to its shard.
 #[derive(Clone, Debug)]
@@ -35,6 +36,37 @@ pub enum Command {
     /// Leave now: what is in flight is unknown(cancelled).
     Quit,
 }
+
+/// Where a shard hands over its batches. The store's thread implements it over its bounded channel.
+pub trait BatchSink: Send {
+    /// Hands over a batch without waiting.
+    ///
+    /// # Errors
+    ///
+    /// Gives the batch back, with the reason.
+    fn offer(&self, batch: SampleBatch) -> Result<(), Refused>;
+
+    /// Hands over a batch, waiting for room.
+    ///
+    /// # Errors
+    ///
+    /// The store has ended.
+    fn give(&self, batch: SampleBatch) -> Result<(), StoreGone>;
+}
+
+/// A batch that was not taken.
+#[derive(Debug)]
+pub enum Refused {
+    /// The channel is full: to be offered again later.
+    Full(SampleBatch),
+    /// The store has ended.
+    Gone,
+}
+
+/// The store on the other side is gone: the process is stopping or the store has died.
+#[derive(Debug, thiserror::Error)]
+#[error("the store has ended")]
+pub struct StoreGone;
 
 /// The sending side of a shard's inbox. Clones share it.
 #[derive(Clone, Debug)]

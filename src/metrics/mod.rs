@@ -1,7 +1,8 @@
 //! Numbers about ourselves.
 //!
-//! Owns: the ledger of due checks and what a shard publishes once a second. One writer each: no
+//! Owns: the ledger of due checks, what a shard publishes once a second, and the page that shows it. One writer each: no
 //! atomics and no locks where checks run.
 
 pub mod ledger;
+pub mod page;
 pub mod snapshot;

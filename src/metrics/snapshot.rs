@@ -32,6 +32,10 @@ pub struct Snapshot {
     pub in_flight_max: u64,
     /// Turns of the shard loop.
     pub turns: u64,
+    /// CPU time of the shard's thread outside the kernel, in microseconds.
+    pub cpu_user_us: u64,
+    /// CPU time of the shard's thread inside the kernel, in microseconds.
+    pub cpu_system_us: u64,
     /// Stalls: gaps between turns longer than `limits::STALL_MS`.
     pub stalls: u64,
     /// Samples dropped because the store could not take them.
@@ -56,6 +60,8 @@ impl Snapshot {
             in_flight: 0,
             in_flight_max: 0,
             turns: 0,
+            cpu_user_us: 0,
+            cpu_system_us: 0,
             stalls: 0,
             samples_dropped: 0,
             backlog: 0,

@@ -6,14 +6,14 @@
 
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::mpsc::{SyncSender, TrySendError};
 
+use nix::sys::resource::{UsageWho, getrusage};
 use probes::Nanos;
 
 use crate::clock::Clock;
 use crate::ids::{ShardId, Tick};
 use crate::limits::BATCH_AGE_MS_MAX;
-use crate::messages::{Command, Inbox, ToStore};
+use crate::messages::{BatchSink, Command, Inbox, Refused};
 use crate::metrics::snapshot::{Published, Snapshot};
 use crate::net::driver::Driver;
 use crate::shard::{Now, Shard};
@@ -27,7 +27,7 @@ pub struct Setup {
     /// Where commands come from.
     pub inbox: Inbox,
     /// Where batches go.
-    pub store: SyncSender<ToStore>,
+    pub store: Box<dyn BatchSink>,
     /// Where the numbers go once a second.
     pub published: Published,
     /// Carries the probes. Made on the shard's own thread.
@@ -42,7 +42,7 @@ pub struct Loop {
     driver: Driver,
     clock: Clock,
     inbox: Inbox,
-    store: SyncSender<ToStore>,
+    store: Box<dyn BatchSink>,
     published: Published,
     /// When the open batch is to be sealed, if it holds anything.
     seal_at: Option<Nanos>,
@@ -140,10 +140,10 @@ impl Loop {
             }
         }
         while let Some(batch) = outbox.pop() {
-            match self.store.try_send(ToStore::Batch(batch)) {
+            match self.store.offer(batch) {
                 Ok(()) => {}
-                Err(TrySendError::Full(ToStore::Batch(batch))) => return outbox.put_back(batch),
-                Err(_) => self.leave = true,
+                Err(Refused::Full(batch)) => return outbox.put_back(batch),
+                Err(Refused::Gone) => self.leave = true,
             }
         }
     }
@@ -162,11 +162,14 @@ impl Loop {
     }
 
     fn publish(&mut self) {
+        let cpu = thread_cpu_us();
         let snapshot = Snapshot {
             in_flight: self.driver.in_flight() as u64,
             in_flight_max: self.in_flight_max as u64,
             turns: self.turns,
             stalls: self.driver.stalls(),
+            cpu_user_us: cpu.0,
+            cpu_system_us: cpu.1,
             net: self.driver.counters(),
             ..self.shard.snapshot()
         };
@@ -182,10 +185,21 @@ impl Loop {
         self.shard.outbox().seal();
         self.publish();
         while let Some(batch) = self.shard.outbox().pop() {
-            if self.store.send(ToStore::Batch(batch)).is_err() {
+            if self.store.give(batch).is_err() {
                 break;
             }
         }
         Ok(())
+    }
+}
+
+/// CPU time of this thread outside and inside the kernel, in microseconds (getrusage(2)).
+fn thread_cpu_us() -> (u64, u64) {
+    let micros = |time: nix::sys::time::TimeVal| {
+        time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64
+    };
+    match getrusage(UsageWho::RUSAGE_THREAD) {
+        Ok(usage) => (micros(usage.user_time()), micros(usage.system_time())),
+        Err(_) => (0, 0),
     }
 }
