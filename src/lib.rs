@@ -10,6 +10,7 @@
 //! | [`fault`] | our own troubles, and the owner of every errno |
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
 //! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
+//! | [`config`] | the file of monitors and settings: read, checked, compared |
 //! | [`messages`] | what crosses threads |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -25,5 +26,7 @@ pub mod fault;
 pub mod sample;
 
 pub mod monitor;
+
+pub mod config;
 
 pub mod messages;
