@@ -9,12 +9,14 @@
 //! | [`clock`] | the only file that asks the operating system for the time |
 //! | [`fault`] | our own troubles, and the owner of every errno |
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
+//! | [`attempt`] | what one attempt of a check found: the target's outcome, or our own fault |
 //! | [`sched`] | when checks start: timer wheel, spread, the due list |
 //! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
-//! | [`attempt`] | what one attempt of a check found: the target's outcome, or our own fault |
-//! | [`metrics`] | numbers about ourselves: the ledger, snapshots |
+//! | [`config`] | the file of monitors and settings: read, checked, compared |
+//! | [`metrics`] | numbers about ourselves: the ledger, snapshots, the page |
 //! | [`messages`] | what crosses threads |
-//! | [`shard`] | one core's work: the synchronous shard |
+//! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
+//! | [`shard`] | one core's work: the synchronous shard and its loop |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -28,14 +30,18 @@ pub mod fault;
 
 pub mod sample;
 
+pub mod attempt;
+
 pub mod sched;
 
 pub mod monitor;
 
-pub mod attempt;
+pub mod config;
 
 pub mod metrics;
 
 pub mod messages;
+
+pub mod net;
 
 pub mod shard;
