@@ -11,6 +11,7 @@
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
 //! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
 //! | [`messages`] | what crosses threads |
+//! | [`net`] | the sockets of a shard |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -27,3 +28,5 @@ pub mod sample;
 pub mod monitor;
 
 pub mod messages;
+
+pub mod net;
