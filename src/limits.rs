@@ -148,6 +148,44 @@ pub const CONFIG_MONITOR_BYTES_MAX: usize = 1 << 20;
 pub const CONFIG_ALIAS_BYTES_MAX: usize = 64 << 20;
 /// Longest retention of samples, in days: a hundred years.
 pub const RETENTION_DAYS_MAX: u32 = 36_500;
+/// Name servers that are asked, in servers. resolv.conf(5) takes three; more is a slip in the file.
+pub const RESOLVE_SERVERS_MAX: usize = 8;
+/// Times that every server is asked, in rounds: the cap of resolv.conf(5).
+pub const RESOLVE_ROUNDS_MAX: u32 = 5;
+/// Longest wait for one server before the next is asked, in milliseconds.
+///
+/// resolv.conf(5) says 5 s where nothing is set: half of the default deadline of a check, gone
+/// with one lost datagram.
+pub const RESOLVE_TRY_MS_MAX: u64 = 2_000;
+/// Queries in flight per shard, each with a socket of its own, in queries; more wait their turn.
+pub const RESOLVE_INFLIGHT_MAX: usize = 512;
+/// Lookups of one shard that wait for an answer, in lookups; one more is refused.
+pub const RESOLVE_WAITING_MAX: usize = 131_072;
+/// Names in the cache of one shard, per record type, in names; about 200 bytes each.
+pub const RESOLVE_NAMES_MAX: usize = 1 << 20;
+/// Addresses kept of one answer, in addresses.
+pub const RESOLVE_ADDRESSES_MAX: usize = 32;
+/// Aliases followed in one answer, in CNAME records.
+pub const RESOLVE_CNAMES_MAX: usize = 16;
+/// Foreign datagrams in answer to one query before it goes over TCP, in datagrams.
+///
+/// Somebody guesses ids then, and TCP cannot be guessed at (RFC 5452 section 9.3).
+pub const RESOLVE_FOREIGN_MAX: u32 = 32;
+/// Shortest time an answer is kept, in seconds: a TTL of 0 must not mean a query per check.
+pub const RESOLVE_TTL_S_MIN: u32 = 1;
+/// Longest time an answer is kept, in seconds.
+pub const RESOLVE_TTL_S_MAX: u32 = 3_600;
+/// Longest time "no such name" and "no address" are kept, in seconds: a name that appears is seen.
+pub const RESOLVE_NEGATIVE_TTL_S_MAX: u32 = 300;
+/// How long addresses past their TTL are used while no server answers, in milliseconds: a day, the
+/// low end of what RFC 8767 section 5 suggests.
+pub const RESOLVE_STALE_MS_MAX: u64 = 24 * 3_600 * 1_000;
+/// Wait for a fresh answer before stale addresses are used, in milliseconds (RFC 8767 section 5).
+pub const RESOLVE_STALE_WAIT_MS: u64 = 1_800;
+/// How long a failed query is not repeated, in milliseconds (RFC 9520 section 3.2: 1 s at least).
+pub const RESOLVE_HOLD_MS: u64 = 5_000;
+/// How long a silent server is asked last, in milliseconds.
+pub const RESOLVE_SERVER_DOWN_MS: u64 = 30_000;
 
 const _: () = assert!(INTERVAL_MS_MIN >= TICK_MS);
 const _: () = assert!(INTERVAL_MS_MIN <= INTERVAL_MS_DEFAULT);
@@ -156,3 +194,5 @@ const _: () = assert!(BATCH_SAMPLES_MAX <= u16::MAX as usize);
 const _: () = assert!(BATCH_AGE_MS_MAX <= COMMIT_MS);
 const _: () = assert!(TIMEOUT_WEB_MS_ORIGINAL <= TIMEOUT_MS_MAX);
 const _: () = assert!(RETRIES_ORIGINAL <= RETRIES_MAX && REDIRECTS_DEFAULT <= REDIRECTS_MAX);
+const _: () = assert!(RESOLVE_NAMES_MAX > RESOLVE_WAITING_MAX + RESOLVE_INFLIGHT_MAX);
+const _: () = assert!(RESOLVE_TTL_S_MIN >= 1 && RESOLVE_TTL_S_MIN <= RESOLVE_NEGATIVE_TTL_S_MAX);
