@@ -27,3 +27,5 @@ pub mod sample;
 pub mod monitor;
 
 pub mod messages;
+
+pub mod farm;
