@@ -28,4 +28,6 @@ pub mod monitor;
 
 pub mod messages;
 
+pub mod preflight;
+
 pub mod farm;

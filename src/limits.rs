@@ -104,3 +104,10 @@ const _: () = assert!(INTERVAL_MS_MIN <= INTERVAL_MS_DEFAULT);
 const _: () = assert!(TIMEOUT_MS_MIN >= TICK_MS && TIMEOUT_MS_DEFAULT <= TIMEOUT_MS_MAX);
 const _: () = assert!(BATCH_SAMPLES_MAX <= u16::MAX as usize);
 const _: () = assert!(BATCH_AGE_MS_MAX <= COMMIT_MS);
+
+/// Memory that one shard's rings may lock, in bytes: what glommio 0.9 asks for at its start.
+pub const SHARD_MEMLOCK_BYTES: u64 = 512 * 1_024;
+/// Descriptors of one shard beside its probes: four rings, eventfds and ICMP sockets.
+pub const SHARD_DESCRIPTORS: usize = 16;
+/// Fewest probes in flight per shard that make a start worth while, in probes.
+pub const INFLIGHT_MIN: usize = 16;

@@ -63,10 +63,10 @@ async fn play(
             stream.write_all(b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n").await?;
         }
         Behaviour::TcpOpen => {
-            stream.read(&mut [0; 64]).await?;
+            wait_for_bytes(&mut stream).await?;
         }
         Behaviour::PlainOnTls => {
-            stream.read(&mut [0; 512]).await?;
+            wait_for_bytes(&mut stream).await?;
             let head = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n";
             stream.write_all(head).await?;
         }
@@ -156,6 +156,11 @@ async fn tarpit(stream: &mut TcpStream, answer: &[u8]) -> io::Result<()> {
         sleep(TARPIT_PAUSE).await;
     }
     Ok(())
+}
+
+/// Returns when the client has said something or has closed.
+async fn wait_for_bytes(stream: &mut TcpStream) -> io::Result<usize> {
+    stream.read(&mut [0; 512]).await
 }
 
 /// Reads until the client closes.
