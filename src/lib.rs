@@ -31,3 +31,5 @@ pub mod messages;
 pub mod preflight;
 
 pub mod farm;
+
+pub mod cli;
