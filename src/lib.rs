@@ -17,6 +17,9 @@
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
+//! | [`placement`] | which CPU runs which thread |
+//! | [`preflight`] | what this host allows, with cause and remedy |
+//! | [`farm`] | scripted targets for the demo, the tests and the benches |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -45,3 +48,9 @@ pub mod messages;
 pub mod net;
 
 pub mod shard;
+
+pub mod placement;
+
+pub mod preflight;
+
+pub mod farm;

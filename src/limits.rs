@@ -196,3 +196,10 @@ const _: () = assert!(TIMEOUT_WEB_MS_ORIGINAL <= TIMEOUT_MS_MAX);
 const _: () = assert!(RETRIES_ORIGINAL <= RETRIES_MAX && REDIRECTS_DEFAULT <= REDIRECTS_MAX);
 const _: () = assert!(RESOLVE_NAMES_MAX > RESOLVE_WAITING_MAX + RESOLVE_INFLIGHT_MAX);
 const _: () = assert!(RESOLVE_TTL_S_MIN >= 1 && RESOLVE_TTL_S_MIN <= RESOLVE_NEGATIVE_TTL_S_MAX);
+
+/// Memory that one shard's rings may lock, in bytes: what glommio 0.9 asks for at its start.
+pub const SHARD_MEMLOCK_BYTES: u64 = 512 * 1_024;
+/// Descriptors of one shard beside its probes: four rings, eventfds and ICMP sockets.
+pub const SHARD_DESCRIPTORS: usize = 16;
+/// Fewest probes in flight per shard that make a start worth while, in probes.
+pub const INFLIGHT_MIN: usize = 16;

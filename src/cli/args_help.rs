@@ -1,0 +1,84 @@
+//! What `--help` teaches beside the flags: examples, exit codes, files.
+//!
+//! Owns: texts. A test of [`super::args`] runs every example line through the parser.
+
+/// Below the list of commands.
+pub const ENGINE: &str = "\
+Try it without any target of your own:
+  engine start --demo
+
+One target, now:
+  engine check https://example.org
+
+Exit codes:
+  0   fine; check: every target is up
+  1   check: a target is down; validate: errors in the file; doctor: something fails; else: failed
+  2   wrong usage
+  3   check: it could not be told whether a target is up (our own trouble, not the target's)
+  78  start: the host or the configuration is not fit for a start; engine doctor says why";
+
+/// Below the flags of `start`.
+pub const START: &str = "\
+Examples:
+  engine start --demo                                 # scripted targets, nothing else needed
+  engine start --config monitors.yaml
+  engine start -c monitors.yaml --cores=4 --data-dir /var/lib/engine
+  engine start -c monitors.yaml --listen 0.0.0.0:8787 --log-format json
+  engine start --demo --duration 30s
+
+The data folder is $STATE_DIRECTORY where systemd sets it, else $XDG_DATA_HOME/engine or
+~/.local/share/engine. On a terminal a live table is shown; q or Ctrl-C stops in order.
+
+Exit codes: 0 stopped in order, 1 failed, 2 wrong usage, 78 the host or the configuration is not
+fit for a start: the line on standard error says what to change.";
+
+/// Below the flags of `check`.
+pub const CHECK: &str = "\
+Examples:
+  engine check https://example.org
+  engine check https://example.org/health --contains '\"ok\"' --status 200
+  engine check db.example:5432 --timeout 2s           # TCP connect
+  engine check tls://mail.example:993 --expire-days 21
+  engine check 192.0.2.1                              # ICMP echo
+  engine check db.example:23 --type open_port_tcp_then_error
+  engine check https://10.0.0.5 --server-name shop.example --ca-file ca.pem
+  engine check https://a.example https://b.example --json
+
+Exit codes: 0 all up, 1 a target is down, 2 wrong usage, 3 none is down but one could not be told.";
+
+/// Below the flags of `validate`.
+pub const VALIDATE: &str = "\
+Examples:
+  engine validate monitors.yaml
+  engine validate monitors.yaml --json
+
+Exit codes: 0 no errors, 1 errors, 2 wrong usage.";
+
+/// Below the flags of `monitors`.
+pub const MONITORS: &str = "\
+Examples:
+  engine monitors
+  engine monitors --verdict down
+  engine monitors --tag shop --name api --limit 50
+  engine monitors --data-dir /var/lib/engine --json";
+
+/// Below the flags of `results`.
+pub const RESULTS: &str = "\
+Examples:
+  engine results shop-https
+  engine results 42 --limit 100
+  engine results shop-https --since 24h --json";
+
+/// Below the flags of `doctor`.
+pub const DOCTOR: &str = "\
+Examples:
+  engine doctor
+  engine doctor --cores 8 --json
+
+Exit codes: 0 the engine can start, 1 it cannot.";
+
+/// Below the flags of `completions`.
+pub const COMPLETIONS: &str = "\
+Examples:
+  engine completions bash > /etc/bash_completion.d/engine
+  engine completions fish > ~/.config/fish/completions/engine.fish";

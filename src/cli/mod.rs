@@ -1,0 +1,43 @@
+//! The command line: what is asked, and how answers are shown to people and to programs.
+//!
+//! Owns: the flags ([`args`]), every text and table that a command prints, the exit codes and the
+//! live view. Leaves to others: doing what was asked (`main.rs` and below). Everything but
+//! [`live::run`] and [`live::run_plain`] is a pure function from rows to text, so a test needs no
+//! terminal.
+//!
+//! Text that a target or a user chose goes through [`style::printable`] before it reaches a
+//! terminal: an escape sequence in a page title must not move anybody's cursor.
+
+pub mod style;
+
+pub mod table;
+
+mod args_help;
+
+pub mod args;
+
+pub mod check_report;
+
+pub mod monitors;
+
+pub mod results;
+
+pub mod doctor;
+
+pub mod live;
+
+/// Exit codes. Scripts rely on them: a code never changes its meaning.
+pub mod exit {
+    /// Fine; for `check`, every target is up.
+    pub const OK: u8 = 0;
+    /// `check`: a target is down. `validate`: the file has errors. `doctor`: something fails.
+    /// Else: the command failed.
+    pub const DOWN: u8 = 1;
+    /// Wrong usage: an unknown flag, a value that is not allowed. Given by clap too.
+    pub const USAGE: u8 = 2;
+    /// `check`: no target is down, but of one it could not be told: our own trouble.
+    pub const UNKNOWN: u8 = 3;
+    /// `start`: the host or the configuration is not fit for a start (EX_CONFIG of sysexits.h).
+    /// To start again would not help, so units name it in `RestartPreventExitStatus`.
+    pub const CONFIG: u8 = 78;
+}
