@@ -18,8 +18,9 @@ use crate::limits::{STALL_MS, STARTS_PER_TURN_MAX, TICK_MS, WORDS_PER_SECOND_MAX
 use crate::messages::{Assign, Command};
 use crate::metrics::ledger::Ledger;
 use crate::metrics::snapshot::{Snapshot, lag_histogram};
+use crate::monitor::message::{self, Told};
 use crate::monitor::table::{Activity, Table};
-use crate::monitor::{Monitor, message, verdict};
+use crate::monitor::{Monitor, verdict};
 use crate::sample::{CheckResult, Code, Missed, Sample, Transition, Verdict, Words};
 use crate::sched::due::{DueList, Waiting};
 use crate::sched::spread::{interval_ticks, next_due};
@@ -141,7 +142,8 @@ impl Shard {
         let again = hot.attempts <= monitor.timing.retries && worth_retrying(attempt.result);
         if again && !self.draining && !monitor.paused {
             hot.activity = Activity::Retrying;
-            let text = message::attempt_text(monitor, &attempt).into_boxed_str();
+            let told = told(monitor, &attempt, hot.attempts, &[], now);
+            let text = message::attempt_message(&told).into_boxed_str();
             let pause = u64::from(monitor.timing.retry_delay_ms).div_ceil(TICK_MS);
             let waiting = Waiting { slot: at, due: hot.due };
             self.attempts.entry(at.slot).or_default().push(text);
@@ -367,8 +369,8 @@ impl Shard {
             }
             self.words_left -= 1;
         }
-        let wall_s = now.unix_us / 1_000_000;
-        let message = message::check_text(monitor, &attempt, attempts, wall_s).into_boxed_str();
+        let told = told(monitor, &attempt, attempts, &earlier, now);
+        let message = message::message(&told).into_boxed_str();
         let Attempt { outcome, .. } = attempt;
         Some(Words {
             sample: 0,
@@ -426,6 +428,26 @@ fn is_new_leaf(leaves: &mut HashMap<MonitorId, u64>, id: MonitorId, attempt: &At
             place.insert(hash);
             true
         }
+    }
+}
+
+/// What the words about an attempt are made of.
+fn told<'a>(
+    monitor: &'a Monitor,
+    attempt: &'a Attempt,
+    attempts: u8,
+    earlier: &'a [Box<str>],
+    now: Now,
+) -> Told<'a> {
+    Told {
+        kind: monitor.kind,
+        preset: monitor.preset,
+        spec: &monitor.spec,
+        result: attempt.result,
+        outcome: &attempt.outcome,
+        attempts,
+        earlier,
+        wall_s: (now.unix_us / 1_000_000) as i64,
     }
 }
 
