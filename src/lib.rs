@@ -8,9 +8,11 @@
 //! | [`limits`] | every bound and default |
 //! | [`clock`] | the only file that asks the operating system for the time |
 //! | [`fault`] | our own troubles, and the owner of every errno |
+//! | [`metrics`] | numbers about ourselves, the table of duration buckets |
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
 //! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
 //! | [`messages`] | what crosses threads |
+//! | [`store`] | the database: results, states, evidence, and the thread that writes them |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -22,8 +24,12 @@ pub mod clock;
 
 pub mod fault;
 
+pub mod metrics;
+
 pub mod sample;
 
 pub mod monitor;
 
 pub mod messages;
+
+pub mod store;
