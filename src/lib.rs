@@ -16,6 +16,7 @@
 //! | [`metrics`] | numbers about ourselves: the ledger, snapshots, the page |
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
+//! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
 //! | [`placement`] | which CPU runs which thread |
 //! | [`preflight`] | what this host allows, with cause and remedy |
@@ -46,6 +47,8 @@ pub mod metrics;
 pub mod messages;
 
 pub mod net;
+
+pub mod store;
 
 pub mod shard;
 
