@@ -11,6 +11,9 @@
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
 //! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
 //! | [`messages`] | what crosses threads |
+//! | [`preflight`] | what the host allows, with cause and remedy |
+//! | [`farm`] | scripted targets for demos, tests and benchmarks |
+//! | [`cli`] | the command line: flags, texts, tables, the live view |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
