@@ -21,6 +21,7 @@
 //! | [`placement`] | which CPU runs which thread |
 //! | [`preflight`] | what this host allows, with cause and remedy |
 //! | [`farm`] | scripted targets for the demo, the tests and the benches |
+//! | [`cli`] | the command line: flags, texts, tables, the live view |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
@@ -57,3 +58,5 @@ pub mod placement;
 pub mod preflight;
 
 pub mod farm;
+
+pub mod cli;

@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use nix::errno::Errno;
+
 use super::*;
 
 /// A root with these files below it.
@@ -17,7 +19,7 @@ fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
 
 fn refused(errno: Errno, files: &[(&str, &str)]) -> Finding {
     let root = tree(files);
-    io_uring(Err(errno.into()), &Tree { root: root.path() })
+    ring::finding(Err(errno.into()), &Tree { root: root.path() })
 }
 
 const SWITCH: &str = "proc/sys/kernel/io_uring_disabled";
@@ -48,7 +50,7 @@ fn a_refused_ring_names_who_refuses_it() {
 fn a_kernel_that_lacks_an_operation_is_named_with_it() {
     let root = tree(&[]);
     let tree = Tree { root: root.path() };
-    let finding = io_uring(Ok(vec!["CONNECT", "STATX"]), &tree);
+    let finding = ring::finding(Ok(vec!["CONNECT", "STATX"]), &tree);
     assert_eq!(finding.level, Level::Fail);
     assert!(finding.text.ends_with("CONNECT, STATX"), "{finding:?}");
 }
