@@ -18,9 +18,12 @@
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
+//! | [`api`] | the HTTP side: metrics and health |
 //! | [`placement`] | which CPU runs which thread |
 //! | [`preflight`] | what this host allows, with cause and remedy |
 //! | [`farm`] | scripted targets for the demo, the tests and the benches |
+//! | [`boot`] | starts and stops the engine in order |
+//! | [`control`] | the control thread: signals, the page of metrics, reload and stop |
 //! | [`cli`] | the command line: flags, texts, tables, the live view |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -53,10 +56,16 @@ pub mod store;
 
 pub mod shard;
 
+pub mod api;
+
 pub mod placement;
 
 pub mod preflight;
 
 pub mod farm;
+
+pub mod boot;
+
+pub mod control;
 
 pub mod cli;

@@ -70,6 +70,10 @@ pub const COMMAND_MONITORS_MAX: usize = 1_024;
 
 /// Entries of a shard's submission ring.
 pub const RING_ENTRIES: u32 = 4_096;
+/// Entries of glommio's own rings: the shard's traffic does not go through them.
+pub const EXECUTOR_RING_ENTRIES: usize = 128;
+/// Memory that glommio registers for files, in bytes; its default pins 30 MB a shard.
+pub const EXECUTOR_IO_BYTES: usize = 65_536;
 /// Bytes read from a socket at a time; one buffer per shard.
 pub const READ_BUFFER_BYTES: usize = 64 * 1_024;
 /// Reads from one socket before the others get their turn.
@@ -99,8 +103,10 @@ pub const NEEDLE_BYTES_MAX: usize = 1_024;
 
 /// Time between commits of the store, in milliseconds.
 pub const COMMIT_MS: u64 = 500;
+/// Time that a stop may take until everything is recorded, in milliseconds.
+pub const STORE_STOP_MS_MAX: u64 = 3_000;
 /// Time that a stop may take to let checks in flight end, in milliseconds.
-pub const DRAIN_MS_MAX: u64 = 8_000;
+pub const DRAIN_MS_MAX: u64 = 6_000;
 
 /// Interval of the original service where none is given, in milliseconds.
 pub const INTERVAL_MS_ORIGINAL: u64 = 360_000;

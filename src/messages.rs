@@ -68,8 +68,8 @@ pub enum Refused {
 #[error("the store has ended")]
 pub struct StoreGone;
 
-/// The sending side of a shard's inbox. Clones share it.
-#[derive(Clone, Debug)]
+/// The sending side of a shard's inbox. There is one for each.
+#[derive(Debug)]
 pub struct InboxSender {
     commands: SyncSender<Command>,
     wake: Arc<EventFd>,
@@ -117,6 +117,12 @@ impl InboxSender {
         }
         self.wake();
         Ok(())
+    }
+
+    /// True where the receiving side is gone.
+    pub fn is_gone(&self) -> bool {
+        // The inbox holds the other half of the eventfd's two owners.
+        Arc::strong_count(&self.wake) < 2
     }
 
     fn wake(&self) {

@@ -15,7 +15,8 @@ use clap_complete::Shell;
 use probes::spec::Family;
 
 use crate::cli::args_help as help;
-use crate::limits::{SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN};
+use crate::config::LogFormat;
+use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN};
 use crate::monitor::Kind;
 use crate::sample::Verdict;
 
@@ -87,38 +88,27 @@ pub struct StartArgs {
     /// Folder for the database and the spool [default: see below]
     #[arg(long, value_name = "DIR", env = "ENGINE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Address of the metrics page
-    #[arg(long, value_name = "ADDR", env = "ENGINE_LISTEN", default_value = LISTEN_DEFAULT)]
-    pub listen: SocketAddr,
+    /// Address of the metrics page [default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDR", env = "ENGINE_LISTEN")]
+    pub listen: Option<SocketAddr>,
     /// Probes in flight per shard [default: 8192, less where the descriptor limit asks for it]
     #[arg(long, value_name = "N", env = "ENGINE_MAX_IN_FLIGHT")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: Option<u32>,
-    /// Form of the log lines on standard error
+    /// Form of the log lines on standard error [default: text]
     #[arg(long, value_enum, value_name = "FORM", env = "ENGINE_LOG_FORMAT")]
-    #[arg(default_value = "text")]
-    pub log_format: LogFormat,
+    pub log_format: Option<LogFormat>,
     /// Least important log lines to write: error, warn, info, debug, trace, or a filter such as
     /// `info,engine::store=debug`
     #[arg(long, value_name = "LEVEL", env = "ENGINE_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// Days to keep single results; sums per hour and day stay longer
-    #[arg(long, value_name = "DAYS", env = "ENGINE_RETENTION", default_value = "30")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub retention: u32,
+    /// Days to keep single results [default: 7]
+    #[arg(long, value_name = "DAYS", env = "ENGINE_RETENTION")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(RETENTION_DAYS_MAX)))]
+    pub retention: Option<u32>,
     /// Stop in order after this time: demos and tests
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
-}
-
-/// Form of the log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    #[default]
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 /// Flags of `check`.

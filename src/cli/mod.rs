@@ -26,6 +26,16 @@ pub mod doctor;
 
 pub mod live;
 
+pub mod logs;
+
+pub mod feed;
+
+pub mod look;
+
+pub mod check;
+
+pub mod start;
+
 /// Exit codes. Scripts rely on them: a code never changes its meaning.
 pub mod exit {
     /// Fine; for `check`, every target is up.

@@ -1,13 +1,17 @@
 //! The table of monitors.
 //!
-//! Owns: what `monitors` shows of each, as a table and as JSON. Leaves to others: reading them.
+//! Owns: what `monitors` shows of each, as a table and as JSON. Leaves to others: reading the store.
 
 use serde::{Serialize, Serializer};
 
 use crate::cli::check_report::millis;
 use crate::cli::style::{Color, Style, age_ms, duration_us, rfc3339, verdict_color};
 use crate::cli::table::{self, Cell, Column};
+use crate::ids::Tick;
+use crate::monitor::Kind;
 use crate::sample::Verdict;
+use crate::sched::spread::next_due;
+use crate::store::view::MonitorView;
 
 /// One monitor and what is held to be true of it.
 #[derive(Clone, Debug, Serialize)]
@@ -36,13 +40,48 @@ pub struct MonitorRow {
     /// How long the last check took, in microseconds; in JSON in milliseconds.
     #[serde(rename = "total_ms", serialize_with = "millis")]
     pub total_us: u32,
+    /// When the next check is due; as `since_ms`. Never for one that is paused or cannot run.
+    #[serde(rename = "next_due", serialize_with = "time", skip_serializing_if = "is_never")]
+    pub next_due_ms: u64,
     /// The stable word of the last result.
     pub code: String,
-    /// The message of the last check.
+    /// The message of the last check, or why it cannot run.
     pub message: String,
+    /// Why it cannot run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
 }
 
-const COLUMNS: [Column; 8] = [
+impl MonitorRow {
+    /// The row for what the store knows, at `now_ms` (Unix time in milliseconds).
+    pub fn new(view: MonitorView, now_ms: u64) -> MonitorRow {
+        let runs = view.problem.is_none() && view.verdict != Verdict::Paused;
+        let next_due = || next_due(view.id, view.interval_ms, Tick::at_millis(now_ms)).millis();
+        let message = match &view.problem {
+            Some(problem) => problem.clone(),
+            None if view.message.is_empty() => view.result.unwrap_or_default().to_owned(),
+            None => view.message,
+        };
+        MonitorRow {
+            id: view.id.0,
+            name: view.name,
+            kind: view.kind.map_or("?", Kind::name),
+            target: view.target,
+            tags: view.tags,
+            interval_ms: view.interval_ms,
+            verdict: view.verdict,
+            since_ms: view.since_ms.unwrap_or(0),
+            last_ms: view.last_check_ms.unwrap_or(0),
+            total_us: view.total_us.unwrap_or(0),
+            next_due_ms: if runs { next_due() } else { 0 },
+            code: view.result.unwrap_or_default().to_owned(),
+            message,
+            problem: view.problem,
+        }
+    }
+}
+
+const COLUMNS: [Column; 9] = [
     Column::right("ID"),
     Column::shrinking("NAME"),
     Column::left("TYPE"),
@@ -50,6 +89,7 @@ const COLUMNS: [Column; 8] = [
     Column::left("VERDICT"),
     Column::right("SINCE"),
     Column::right("LAST"),
+    Column::right("NEXT"),
     Column::shrinking("MESSAGE"),
 ];
 
@@ -78,6 +118,10 @@ fn cells(row: &MonitorRow, now_ms: u64) -> Vec<Cell> {
         since_ms => age_ms(now_ms.saturating_sub(since_ms)),
     };
     let last = if row.last_ms == 0 { "–".to_owned() } else { duration_us(row.total_us) };
+    let next = match row.next_due_ms {
+        0 => "–".to_owned(),
+        next_ms => age_ms(next_ms.saturating_sub(now_ms)),
+    };
     vec![
         row.id.to_string().into(),
         row.name.as_str().into(),
@@ -86,6 +130,7 @@ fn cells(row: &MonitorRow, now_ms: u64) -> Vec<Cell> {
         Cell::colored(row.verdict.name(), verdict_color(row.verdict)),
         since.into(),
         last.into(),
+        next.into(),
         row.message.as_str().into(),
     ]
 }
@@ -123,8 +168,10 @@ mod tests {
             since_ms: 1_000_000,
             last_ms: 1_200_000,
             total_us: 41_200,
+            next_due_ms: 1_260_000,
             code: "ok".into(),
             message: "200 OK".into(),
+            problem: None,
         };
         let new = MonitorRow {
             id: 12,

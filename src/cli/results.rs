@@ -10,6 +10,7 @@ use crate::cli::monitors::time;
 use crate::cli::style::{Style, duration_us, verdict_color};
 use crate::cli::table::{self, Cell, Column};
 use crate::sample::Verdict;
+use crate::store::view::ResultView;
 
 /// One check.
 #[derive(Clone, Debug, Serialize)]
@@ -34,6 +35,31 @@ pub struct ResultRow {
     pub attempts: u8,
     /// The message; empty where it was not kept.
     pub message: String,
+}
+
+impl ResultRow {
+    /// The row for a stored result and the message that was kept about it.
+    pub fn new(view: ResultView, message: String) -> ResultRow {
+        let phases = view.phases;
+        let micros =
+            [phases.resolve, phases.connect, phases.tls, phases.wait, phases.transfer];
+        let mut timings = Timings::NONE;
+        for (phase, micros) in Phase::ALL.into_iter().zip(micros) {
+            if let Some(micros) = micros {
+                timings.set_micros(phase, micros);
+            }
+        }
+        ResultRow {
+            due_ms: view.due_ms,
+            verdict: view.verdict,
+            code: view.result.to_owned(),
+            http_status: view.http_status,
+            total_us: view.total_us.unwrap_or(0),
+            phases: timings,
+            attempts: view.attempts,
+            message,
+        }
+    }
 }
 
 const COLUMNS: [Column; 10] = [

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX};
@@ -13,11 +14,12 @@ use crate::monitor::row::RowError;
 use crate::monitor::row::written::read_into;
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// For people
+    #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object a line
     Json,
 }
 

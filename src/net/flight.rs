@@ -25,7 +25,10 @@ pub enum Stage {
         armed: Option<Interest>,
     },
     /// An echo request is out.
-    Echoing,
+    Echoing {
+        /// Packets dropped in our own receive buffers before.
+        dropped: u64,
+    },
 }
 
 /// One probe on the wire.
@@ -140,7 +143,7 @@ mod tests {
             hops: 0,
             timings: Timings::NONE,
             address: None,
-            stage: Stage::Echoing,
+            stage: Stage::Echoing { dropped: 0 },
         }
     }
 

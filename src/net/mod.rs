@@ -14,6 +14,5 @@ pub mod flight;
 
 pub mod resolve;
 
-pub mod echo;
 
 pub mod driver;

@@ -22,6 +22,7 @@ use crate::clock::wall_millis;
 use crate::fault::Fault;
 use crate::ids::MonitorId;
 use crate::monitor::State;
+use crate::monitor::verdict::settled_from;
 use crate::sample::{Code, Missed, SampleBatch, Verdict};
 use probes::Failure;
 
@@ -100,11 +101,13 @@ impl Store for SqliteStore {
              FROM state s JOIN monitor m ON m.id = s.monitor_id WHERE m.removed_ms IS NULL",
         )?;
         let states = statement.query_map([], |row| {
+            let verdict = Verdict::from_number(row.get(1)?);
             let state = State {
-                verdict: Verdict::from_number(row.get(1)?),
+                verdict,
                 since_ms: unsigned(row.get(2)?),
                 code: Code(row.get(3)?),
                 streak: row.get(4)?,
+                settled: settled_from(verdict),
             };
             Ok((MonitorId(unsigned(row.get(0)?)), state))
         })?;

@@ -80,6 +80,26 @@ pub struct StoreCounters {
     pub over_size: AtomicU64,
 }
 
+impl StoreCounters {
+    /// Every number with its name and its help, for the metrics page. Sizes and states that may
+    /// fall are left out of the counters.
+    pub fn by_name(&self) -> Vec<(&'static str, &'static str, u64)> {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        vec![
+            ("engine_store_rows", "Results recorded", load(&self.rows)),
+            ("engine_store_commits", "Transactions with results", load(&self.commits)),
+            ("engine_store_bytes", "Bytes of packed results", load(&self.bytes)),
+            ("engine_store_batches_skipped", "Recorded before", load(&self.batches_skipped)),
+            ("engine_store_errors", "Failed commits and maintenance", load(&self.errors)),
+            ("engine_store_commit_microseconds", "Time in commits", load(&self.commit_us)),
+            ("engine_store_compacted", "Results moved to chunks", load(&self.samples_compacted)),
+            ("engine_store_chunk_bytes", "Bytes of chunks written", load(&self.chunk_bytes)),
+            ("engine_store_chunks_deleted", "Deleted for age or size", load(&self.chunks_deleted)),
+            ("engine_store_damaged", "Rows set aside as damaged", load(&self.damaged)),
+        ]
+    }
+}
+
 /// The store thread, seen from the one that starts and stops it.
 #[derive(Debug)]
 pub struct StoreThread {

@@ -23,7 +23,7 @@ use crate::fault::Fault;
 use crate::ids::{SlotRef, Tick};
 use crate::limits::{LATE_MS_MAX, RING_ENTRIES, TICK_MS};
 use crate::monitor::{Monitor, address};
-use crate::net::echo::{Echo, EchoEvent};
+use crate::net::echo::EchoEvent;
 use crate::net::flight::{Flight, Flights, Stage};
 use crate::net::resolve::{Resolved, Resolver, ResolverConfig};
 use crate::net::ring::{Interest, Ring};
@@ -34,6 +34,8 @@ use crate::sched::wheel::Wheel;
 mod echoing;
 mod resolving;
 
+use echoing::EchoSide;
+
 /// The top byte of a ring token says whose event it is; a probe's has a zero there.
 const KIND_SHIFT: u32 = 56;
 const KIND_PROBE: u64 = 0;
@@ -41,16 +43,6 @@ const KIND_INBOX: u64 = 1;
 const KIND_ECHO: u64 = 2;
 const KIND_RESOLVER: u64 = 3;
 const PAYLOAD_MASK: u64 = (1 << KIND_SHIFT) - 1;
-
-/// The echo socket of one family.
-enum EchoSide {
-    /// No ICMP probe of this family yet.
-    Unopened,
-    /// Open; true while it is armed for replies.
-    Open(Box<Echo>, bool),
-    /// The host does not let us; the text says what to change.
-    Refused(String),
-}
 
 /// Carries the probes of one shard.
 pub struct Driver {
@@ -74,6 +66,8 @@ pub struct Driver {
     stalls: u64,
     inbox_ready: bool,
     panics: u64,
+    /// Replies whose check was over: late ones and duplicates.
+    echo_late: u64,
 }
 
 impl Driver {
@@ -108,6 +102,7 @@ impl Driver {
             stalls: 0,
             inbox_ready: false,
             panics: 0,
+            echo_late: 0,
         })
     }
 
@@ -167,10 +162,11 @@ impl Driver {
     ///
     /// The errno of io_uring_enter(2): the shard cannot go on.
     pub fn turn(&mut self, until: Option<Nanos>) -> io::Result<Nanos> {
-        self.flush_echo();
-        self.arm_resolver()?;
         let before = self.clock.now();
-        let until = [until, self.next_deadline()].into_iter().flatten().min();
+        self.flush_echo(before)?;
+        self.arm_resolver()?;
+        let retry = self.echo_waits().then(|| before.plus_millis(TICK_MS));
+        let until = [until, self.next_deadline(), retry].into_iter().flatten().min();
         let timeout = if self.finished.is_empty() {
             until.map(|until| Duration::from_nanos(until.0.saturating_sub(before.0)))
         } else {
@@ -204,13 +200,9 @@ impl Driver {
 
     /// Counts by name, for the metrics page.
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
-        let mut counters = vec![("probe_panics", self.panics)];
-        for side in &self.echo {
-            if let EchoSide::Open(echo, _) = side {
-                counters.extend(echo.counters().by_name());
-            }
-        }
-        counters.extend(self.resolver.counters().by_name());
+        let mut counters = vec![("probe_panics", self.panics), ("echo_late", self.echo_late)];
+        self.count_echo(&mut counters);
+        self.count_resolver(&mut counters);
         counters
     }
 
@@ -242,7 +234,7 @@ impl Driver {
                 }
             }
             KIND_INBOX => self.inbox_ready = true,
-            KIND_ECHO => self.receive_echo((token & PAYLOAD_MASK) as usize, now),
+            KIND_ECHO => self.receive_echo((token & PAYLOAD_MASK) as usize, true, now),
             KIND_RESOLVER => self.on_resolver_ready(token & PAYLOAD_MASK, now),
             _ => {}
         }
@@ -268,8 +260,7 @@ impl Driver {
         flight.address = Some(ip);
         let spec = Arc::clone(&flight.spec);
         if matches!(*spec, ProbeSpec::Icmp(_)) {
-            flight.stage = Stage::Echoing;
-            return self.queue_echo(place, ip, scope, now);
+            return self.queue_echo(place, ip, scope);
         }
         let (url, hops) = (flight.url.clone(), flight.hops);
         let port = url.as_ref().map_or_else(|| spec.port(), |url| url.port);
@@ -488,8 +479,8 @@ impl Driver {
         let mut expired = std::mem::take(&mut self.expired);
         self.deadlines.expire(self.clock.tick(now), |place, _| expired.push(place));
         if expired.iter().any(|place| self.is_echoing(*place)) {
-            self.receive_echo(0, now);
-            self.receive_echo(1, now);
+            self.receive_echo(0, false, now);
+            self.receive_echo(1, false, now);
         }
         for place in expired.drain(..) {
             self.time_out(place, now);
@@ -498,7 +489,7 @@ impl Driver {
     }
 
     fn is_echoing(&mut self, place: u32) -> bool {
-        self.flights.get(place).is_some_and(|flight| matches!(flight.stage, Stage::Echoing))
+        self.flights.get(place).is_some_and(|flight| matches!(flight.stage, Stage::Echoing { .. }))
     }
 
     fn time_out(&mut self, place: u32, now: Nanos) {
@@ -518,8 +509,8 @@ impl Driver {
                 let ended = catch_unwind(AssertUnwindSafe(|| stream.time_out(now)));
                 self.on_progress(place, ended.ok(), now);
             }
-            Stage::Echoing => {
-                if self.echo_overflowed(place) {
+            Stage::Echoing { dropped } => {
+                if self.receive_dropped() > *dropped {
                     let text = "replies were dropped in our own receive buffer".to_string();
                     return self.fail(place, Fault::ReceiveBuffer, text);
                 }

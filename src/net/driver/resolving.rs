@@ -53,6 +53,21 @@ impl Driver {
         self.hand_over(resolved, now);
     }
 
+    /// Adds what the resolver did.
+    pub(super) fn count_resolver(&self, counters: &mut Vec<(&'static str, u64)>) {
+        let done = self.resolver.counters();
+        counters.extend([
+            ("resolve_lookups", done.lookups),
+            ("resolve_cache_hits", done.cache_hits + done.hosts_hits),
+            ("resolve_stale", done.stale),
+            ("resolve_queries", done.queries),
+            ("resolve_timeouts", done.timeouts),
+            ("resolve_server_errors", done.server_errors),
+            ("resolve_foreign", done.foreign),
+            ("resolve_refused", done.refused),
+        ]);
+    }
+
     fn hand_over(&mut self, mut resolved: Vec<Resolved>, now: Nanos) {
         for Resolved { token, result, .. } in resolved.drain(..) {
             if let Some(place) = self.flights.find(token) {

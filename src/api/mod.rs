@@ -1,0 +1,32 @@
+//! The HTTP side of the engine: metrics and health.
+//!
+//! Owns: the routes. Runs on the control thread and reads snapshots only: it cannot slow a probe.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use prometheus_client::encoding::text;
+use prometheus_client::registry::Registry;
+
+const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The routes: `/metrics`, `/-/healthy`, `/-/ready`.
+pub fn routes(registry: Registry) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/-/healthy", get(|| async { "healthy\n" }))
+        .route("/-/ready", get(|| async { "ready\n" }))
+        .with_state(Arc::new(registry))
+}
+
+async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
+    let mut page = String::new();
+    match text::encode(&mut page, &registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], page).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

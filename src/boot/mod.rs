@@ -1,0 +1,340 @@
+//! Starts and stops the engine in order.
+//!
+//! Owns: the order. Start: store, shards, monitors. Stop: shards drain, then the store records
+//! what is left; each step has a deadline. Blocks: the control thread calls it.
+
+use std::collections::{HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError, channel, sync_channel};
+use std::time::{Duration, Instant};
+
+use probes::ProbeSpec;
+
+use crate::clock::Clock;
+use crate::config::{Entry, Loaded};
+use crate::ids::MonitorId;
+use crate::limits::{DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX};
+use crate::messages::{Assign, BatchSink, Refused, StoreGone};
+use crate::metrics::page::Counts;
+use crate::metrics::snapshot::Published;
+use crate::monitor::row::{Checked, MonitorRow};
+use crate::monitor::{About, Kind, Monitor, State, address};
+use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
+use crate::net::trust::{Trust, TrustError};
+use crate::sample::{SampleBatch, Transition};
+use crate::store::{
+    NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreThread, SyncReport, ToStore,
+};
+
+pub mod once;
+
+pub mod shards;
+
+use shards::{Common, ShardError, Shards};
+
+/// Everything that a start needs to know, settled.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Folder of the database.
+    pub data_dir: PathBuf,
+    /// One shard on each.
+    pub cpus: Vec<usize>,
+    /// Probes in flight per shard.
+    pub in_flight_max: usize,
+    /// How long and how much is kept.
+    pub retention: Retention,
+}
+
+/// Why the engine does not start, or does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A shard.
+    #[error(transparent)]
+    Shard(#[from] ShardError),
+    /// The roots of TLS.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// The files that say how names are resolved.
+    #[error(transparent)]
+    Resolver(#[from] ConfigUnreadable),
+    /// The store thread is gone although nobody asked for it.
+    #[error("the store has ended by itself; its last log line says why")]
+    StoreDied,
+    /// The shards are gone.
+    #[error("the shards have ended; the last log lines say why")]
+    ShardsDied,
+}
+
+/// What came of a list of monitors.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Monitors that run.
+    pub running: usize,
+    /// Monitors that cannot run: name and reason.
+    pub bad: Vec<(String, String)>,
+    /// New names.
+    pub added: usize,
+    /// Known names with another definition.
+    pub changed: usize,
+    /// Names that are gone.
+    pub removed: usize,
+}
+
+/// The running engine.
+pub struct Engine {
+    shards: Shards,
+    store: Option<StoreThread>,
+    to_store: SyncSender<ToStore>,
+    counters: Arc<StoreCounters>,
+    trust: Trust,
+    /// What runs, so that a reload touches only what changed.
+    running: HashMap<MonitorId, Monitor>,
+}
+
+/// The way of one shard to the store.
+struct StoreSink(SyncSender<ToStore>);
+
+impl BatchSink for StoreSink {
+    fn offer(&self, batch: SampleBatch) -> Result<(), Refused> {
+        match self.0.try_send(ToStore::Batch(batch)) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(ToStore::Batch(batch))) => Err(Refused::Full(batch)),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Refused::Gone),
+        }
+    }
+
+    fn give(&self, batch: SampleBatch) -> Result<(), StoreGone> {
+        self.0.send(ToStore::Batch(batch)).map_err(|_| StoreGone)
+    }
+}
+
+impl Engine {
+    /// Starts the store and the shards. `tell` gets the transitions of each commit, after it.
+    ///
+    /// # Errors
+    ///
+    /// What could not be started, with what to do about it. Nothing is left running.
+    pub fn start(
+        options: &Options,
+        tell: impl FnMut(Vec<Transition>) + Send + 'static,
+    ) -> Result<Engine, EngineError> {
+        let trust = Trust::system()?;
+        let resolver = ResolverConfig::from_system(
+            Path::new("/etc/hosts"),
+            Path::new("/etc/resolv.conf"),
+        )?;
+        let store = Box::new(SqliteStore::open(&options.data_dir, options.retention)?);
+        let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
+        let counters = Arc::new(StoreCounters::default());
+        let thread = StoreThread::start(store, inbox, tell, Arc::clone(&counters))?;
+        let common = Common {
+            clock: Clock::start(),
+            trust: trust.clone(),
+            resolver,
+            in_flight_max: options.in_flight_max,
+        };
+        let sink = || Box::new(StoreSink(to_store.clone())) as Box<dyn BatchSink>;
+        let shards = Shards::start(&options.cpus, &common, sink)?;
+        let store = Some(thread);
+        Ok(Engine { shards, store, to_store, counters, trust, running: HashMap::new() })
+    }
+
+    /// Makes the monitors of `source` exactly these. Those that cannot run are stored with their
+    /// reason and shown; what did not change is not touched.
+    ///
+    /// # Errors
+    ///
+    /// The database's, or the store or a shard has ended.
+    pub fn apply(&mut self, source: &str, loaded: Loaded) -> Result<Applied, EngineError> {
+        let mut applied = Applied::default();
+        let mut rows = Vec::with_capacity(loaded.monitors.len());
+        let mut good = Vec::with_capacity(loaded.monitors.len());
+        for entry in loaded.monitors {
+            let (row, checked) = self.prepare(entry);
+            if let Some(problem) = &row.problem {
+                applied.bad.push((row.about.name.clone(), problem.clone()));
+            }
+            rows.push(row);
+            good.push(checked);
+        }
+        let report = self.sync(source, rows)?;
+        for refused in &report.refused {
+            applied.bad.push((format!("entry {}", refused.index + 1), refused.reason.clone()));
+        }
+        applied.added = report.added;
+        applied.changed = report.changed;
+        applied.removed = report.removed.len();
+        let monitors = report.ids.iter().zip(good).filter_map(|(id, checked)| {
+            Some(monitor_of((*id)?, checked?))
+        });
+        self.assign(monitors.collect(), &mut applied)?;
+        Ok(applied)
+    }
+
+    /// Sends what is new or changed to the shards and takes away what is gone.
+    fn assign(&mut self, monitors: Vec<Monitor>, applied: &mut Applied) -> Result<(), EngineError> {
+        applied.running = monitors.len();
+        let wanted: HashSet<MonitorId> = monitors.iter().map(|monitor| monitor.id).collect();
+        let gone: Vec<_> =
+            self.running.keys().copied().filter(|id| !wanted.contains(id)).collect();
+        self.shards.remove(&gone).map_err(|_| EngineError::ShardsDied)?;
+        self.running.retain(|id, _| wanted.contains(id));
+
+        let states = self.states()?;
+        let mut assigns = Vec::new();
+        for monitor in monitors {
+            if self.running.get(&monitor.id) == Some(&monitor) {
+                continue;
+            }
+            let state = states.get(&monitor.id).copied().unwrap_or_else(State::default);
+            self.running.insert(monitor.id, monitor.clone());
+            assigns.push(Assign { monitor, state });
+        }
+        self.shards.assign(assigns).map_err(|_| EngineError::ShardsDied)
+    }
+
+    /// The row to be stored, and the monitor where it can run.
+    fn prepare(&self, entry: Entry) -> (NewMonitor, Option<Checked>) {
+        let trusted = entry.checked.map_err(|problems| {
+            let problems: Vec<_> = problems.iter().map(|problem| problem.to_string()).collect();
+            problems.join("; ")
+        });
+        let checked = trusted.and_then(|checked| match self.load_roots(&checked.spec) {
+            Ok(()) => Ok(checked),
+            Err(error) => Err(error.to_string()),
+        });
+        let row_json = serde_json::to_string(&entry.row).unwrap_or_default();
+        match checked {
+            Ok(checked) => {
+                let row = NewMonitor {
+                    about: checked.about.clone(),
+                    kind: Some(checked.kind),
+                    row_json,
+                    problem: None,
+                    interval_ms: checked.timing.interval_ms,
+                    paused: checked.paused,
+                };
+                (row, Some(checked))
+            }
+            Err(problem) => {
+                let row = NewMonitor {
+                    about: about_bad(&entry.row, entry.line),
+                    kind: entry.row.kind.as_deref().and_then(Kind::from_name),
+                    row_json,
+                    problem: Some(problem),
+                    interval_ms: INTERVAL_MS_DEFAULT,
+                    paused: false,
+                };
+                (row, None)
+            }
+        }
+    }
+
+    fn load_roots(&self, spec: &ProbeSpec) -> Result<(), TrustError> {
+        match spec {
+            ProbeSpec::Http(http) => self.trust.load(&http.options.tls),
+            ProbeSpec::Tls(tls) => self.trust.load(&tls.tls),
+            ProbeSpec::Tcp(_) | ProbeSpec::Icmp(_) => Ok(()),
+        }
+    }
+
+    fn sync(&self, source: &str, rows: Vec<NewMonitor>) -> Result<SyncReport, EngineError> {
+        let (reply, answer) = channel();
+        let ask = ToStore::Sync { source: source.to_string(), rows, reply };
+        self.to_store.send(ask).map_err(|_| EngineError::StoreDied)?;
+        Ok(answer.recv().map_err(|_| EngineError::StoreDied)??)
+    }
+
+    fn states(&self) -> Result<HashMap<MonitorId, State>, EngineError> {
+        let (reply, answer) = channel();
+        self.to_store.send(ToStore::States { reply }).map_err(|_| EngineError::StoreDied)?;
+        Ok(answer.recv().map_err(|_| EngineError::StoreDied)??)
+    }
+
+    /// Where the snapshots of the shards are found.
+    pub fn published(&self) -> Vec<Published> {
+        self.shards.published()
+    }
+
+    /// What the store counts, for the metrics page.
+    pub fn store_counts(&self) -> impl Fn() -> Counts + Send + Sync + 'static {
+        let counters = Arc::clone(&self.counters);
+        move || counters.by_name()
+    }
+
+    /// The first thread that ended although nobody asked for it.
+    pub fn failure(&mut self) -> Option<EngineError> {
+        if self.store.as_ref().is_some_and(StoreThread::is_finished) {
+            return Some(EngineError::StoreDied);
+        }
+        self.shards.take_dead().map(EngineError::Shard)
+    }
+
+    /// Begins a stop: nothing new starts, what is in flight ends.
+    pub fn drain(&self) {
+        self.shards.drain();
+    }
+
+    /// Cuts a stop short: what is in flight is cancelled.
+    pub fn quit(&self) {
+        self.shards.quit();
+    }
+
+    /// True when every shard has left.
+    pub fn is_drained(&self) -> bool {
+        self.shards.all_ended()
+    }
+
+    /// Ends a stop: the shards leave, drained or not, and the store records what is left.
+    ///
+    /// # Errors
+    ///
+    /// `Store` with what could not be recorded within the deadline.
+    pub fn finish(mut self) -> Result<(), EngineError> {
+        if !self.shards.all_ended() {
+            self.shards.quit();
+            self.shards.wait(Instant::now() + Duration::from_millis(DRAIN_MS_MAX / 4));
+        }
+        let Some(store) = self.store.take() else { return Ok(()) };
+        let deadline = Instant::now() + Duration::from_millis(STORE_STOP_MS_MAX);
+        // The channel may be full while the database refuses: give up at the deadline, not before.
+        let mut stop = Some(ToStore::Stop);
+        while !store.is_finished() {
+            stop = stop.and_then(|stop| match self.to_store.try_send(stop) {
+                Err(TrySendError::Full(stop)) => Some(stop),
+                Ok(()) | Err(TrySendError::Disconnected(_)) => None,
+            });
+            if Instant::now() >= deadline {
+                store.give_up();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(store.join()?)
+    }
+}
+
+/// How a monitor is shown that cannot run.
+fn about_bad(row: &MonitorRow, line: u32) -> About {
+    let target = row.target.as_deref().map(address::masked_widely).unwrap_or_default();
+    About {
+        name: row.name.clone().unwrap_or_else(|| format!("line {line}")),
+        target,
+        tags: row.tags.clone().unwrap_or_default(),
+    }
+}
+
+fn monitor_of(id: MonitorId, checked: Checked) -> Monitor {
+    Monitor {
+        id,
+        kind: checked.kind,
+        preset: checked.preset,
+        paused: checked.paused,
+        timing: checked.timing,
+        spec: Arc::new(checked.spec),
+    }
+}

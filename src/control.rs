@@ -1,0 +1,175 @@
+//! The control thread: signals, the page of metrics, reload and stop.
+//!
+//! Owns: what happens at SIGHUP, SIGTERM and SIGINT, and the order of a stop. A first signal
+//! drains; a second one is immediate and still records what is known.
+
+use std::future::IntoFuture;
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Interval, MissedTickBehavior, interval};
+
+use crate::api;
+use crate::boot::{Engine, EngineError};
+use crate::limits::DRAIN_MS_MAX;
+use crate::metrics::page::Page;
+
+/// How often the control thread looks whether every thread lives.
+const WATCH: Duration = Duration::from_millis(100);
+
+/// What the control thread does for its caller.
+pub struct Control<R, S> {
+    /// Called at SIGHUP: reads the monitors anew.
+    pub reload: R,
+    /// Called ten times a second: true where the engine is to stop.
+    pub stop: S,
+}
+
+/// Why the control thread ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// The address of the metrics page cannot be used.
+    #[error("cannot listen on {address}: {source}; choose another address with --listen")]
+    Listen {
+        /// As asked for.
+        address: SocketAddr,
+        /// The error of bind(2) or listen(2).
+        source: io::Error,
+    },
+    /// The operating system refuses a signal handler, a timer or a thread.
+    #[error("the control thread cannot work: {0}")]
+    System(#[from] io::Error),
+    /// The engine failed or could not record everything.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// A page of metrics that is being listened on: taken before the engine starts, so that a taken
+/// port is an error at start.
+pub struct Listener(std::net::TcpListener);
+
+impl Listener {
+    /// Listens on `address`.
+    ///
+    /// # Errors
+    ///
+    /// `Listen` with the address and what to do.
+    pub fn bind(address: SocketAddr) -> Result<Listener, ControlError> {
+        let bound = std::net::TcpListener::bind(address).and_then(|listener| {
+            listener.set_nonblocking(true)?;
+            Ok(listener)
+        });
+        bound.map(Listener).map_err(|source| ControlError::Listen { address, source })
+    }
+
+    /// The address, with the port that the system chose where it was asked to.
+    ///
+    /// # Errors
+    ///
+    /// The error of getsockname(2).
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+}
+
+/// Runs the control thread until the engine has stopped, for whatever reason.
+///
+/// # Errors
+///
+/// A thread of the engine ended by itself, or not everything could be recorded.
+pub fn run(
+    mut engine: Engine,
+    listener: Listener,
+    mut control: Control<impl FnMut(&mut Engine), impl FnMut() -> bool>,
+) -> Result<(), ControlError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let page = Page::registry(engine.published(), engine.store_counts());
+        let listener = TcpListener::from_std(listener.0)?;
+        let server = axum::serve(listener, api::routes(page)).into_future();
+        tokio::select! {
+            ended = watch(&mut engine, &mut control) => ended,
+            served = server => Err(ControlError::System(served.err().unwrap_or_else(|| {
+                io::Error::other("the metrics page has ended")
+            }))),
+        }
+    });
+    // Threads that are left end here, and what is known is recorded, whatever went wrong before.
+    let finished = engine.finish();
+    ended?;
+    Ok(finished?)
+}
+
+struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+    tick: Interval,
+}
+
+enum Event {
+    Hangup,
+    Stop,
+    Tick,
+}
+
+impl Signals {
+    fn new() -> io::Result<Signals> {
+        let mut tick = interval(WATCH);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Ok(Signals {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            tick,
+        })
+    }
+
+    async fn next(&mut self) -> Event {
+        tokio::select! {
+            _ = self.hangup.recv() => Event::Hangup,
+            _ = self.terminate.recv() => Event::Stop,
+            _ = self.interrupt.recv() => Event::Stop,
+            _ = self.tick.tick() => Event::Tick,
+        }
+    }
+}
+
+async fn watch(
+    engine: &mut Engine,
+    control: &mut Control<impl FnMut(&mut Engine), impl FnMut() -> bool>,
+) -> Result<(), ControlError> {
+    let mut signals = Signals::new()?;
+    loop {
+        match signals.next().await {
+            Event::Hangup => (control.reload)(engine),
+            Event::Stop => break,
+            Event::Tick => {
+                if let Some(failure) = engine.failure() {
+                    return Err(failure.into());
+                }
+                if (control.stop)() {
+                    break;
+                }
+            }
+        }
+    }
+    tracing::info!("stopping: checks in flight end; a second signal cancels them");
+    engine.drain();
+    drain(engine, &mut signals).await;
+    Ok(())
+}
+
+async fn drain(engine: &Engine, signals: &mut Signals) {
+    let deadline = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
+    while !engine.is_drained() && Instant::now() < deadline {
+        if matches!(signals.next().await, Event::Stop) {
+            tracing::info!("stopping now: checks in flight are cancelled");
+            return engine.quit();
+        }
+    }
+}
+
