@@ -107,7 +107,7 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
 
     let mut feed = match &origin {
         Origin::Demo(..) => {
-            Some(Feed::start(&options.data_dir, address, engine.published(), *style).map_err(failed)?)
+            Some(Feed::start(&options.data_dir, address, engine.published(), style.clone()).map_err(failed)?)
         }
         Origin::File(_) => None,
     };

@@ -14,5 +14,7 @@ pub mod flight;
 
 pub mod resolve;
 
+pub mod echo;
+
 
 pub mod driver;

@@ -32,9 +32,9 @@ pub enum Interest {
 impl Interest {
     fn flags(self) -> u32 {
         let flags = match self {
-            Interest::Read => PollFlags::POLLIN | PollFlags::POLLRDHUP,
+            Interest::Read => PollFlags::POLLIN,
             Interest::Write => PollFlags::POLLOUT,
-            Interest::Both => PollFlags::POLLIN | PollFlags::POLLRDHUP | PollFlags::POLLOUT,
+            Interest::Both => PollFlags::POLLIN | PollFlags::POLLOUT,
         };
         flags.bits() as u32
     }

@@ -44,14 +44,17 @@ impl Driver {
                 Err(error) => EchoSide::Refused(error.to_string()),
             };
         }
-        let refused = match &mut self.echo[side] {
-            EchoSide::Open { echo, .. } if echo.queue(token, ip, scope) => return,
-            EchoSide::Open { .. } | EchoSide::Unopened => {
+        let (fault, text) = match &mut self.echo[side] {
+            EchoSide::Open { echo, .. } => {
+                if echo.queue(token, ip, scope) {
+                    return;
+                }
                 (Fault::Memory, "too many echo requests wait to be sent".to_string())
             }
             EchoSide::Refused(text) => (Fault::NotPermitted, text.clone()),
+            EchoSide::Unopened => unreachable!("it was opened or refused just now"),
         };
-        self.fail(place, refused.0, refused.1);
+        self.fail(place, fault, text);
     }
 
     /// Sends what is queued and watches for replies.

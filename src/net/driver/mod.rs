@@ -10,7 +10,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::errno::Errno;
 use probes::http::Http;
 use probes::spec::{Host, HttpSpec, HttpUrl, TlsOptions};
 use probes::tcp::Tcp;
@@ -495,6 +494,7 @@ impl Driver {
     fn time_out(&mut self, place: u32, now: Nanos) {
         // An answer that is there already is an answer, however late we look.
         self.advance(place, now);
+        let dropped_now = self.receive_dropped();
         let Some(flight) = self.flights.get(place) else { return };
         if self.stalled_until > flight.started {
             let text = "the shard was stalled during this check".to_string();
@@ -510,7 +510,7 @@ impl Driver {
                 self.on_progress(place, ended.ok(), now);
             }
             Stage::Echoing { dropped } => {
-                if self.receive_dropped() > *dropped {
+                if dropped_now > *dropped {
                     let text = "replies were dropped in our own receive buffer".to_string();
                     return self.fail(place, Fault::ReceiveBuffer, text);
                 }
