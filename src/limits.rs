@@ -105,6 +105,79 @@ const _: () = assert!(TIMEOUT_MS_MIN >= TICK_MS && TIMEOUT_MS_DEFAULT <= TIMEOUT
 const _: () = assert!(BATCH_SAMPLES_MAX <= u16::MAX as usize);
 const _: () = assert!(BATCH_AGE_MS_MAX <= COMMIT_MS);
 
+/// Length of a compaction window, in milliseconds: five minutes of a monitor in one chunk keep
+/// five results of a 60 s interval together, which is where packing starts to pay.
+pub const WINDOW_MS: u64 = 300_000;
+/// Time after the end of a window before it is compacted, in milliseconds. Checks that end later
+/// (long timeouts, retries) go to a further part of the chunk.
+pub const WINDOW_GRACE_MS: u64 = 30_000;
+/// Monitors whose results share a chunk, as a power of two: 1,024.
+pub const GROUP_BITS: u32 = 10;
+/// Monitors whose results share a head row, as a power of two: 65,536 (64 groups). One window of
+/// one lane is compacted at a time, so this bounds memory and the length of a slice.
+pub const LANE_BITS: u32 = 16;
+/// Results that one compaction slice takes at most, about 0.2 s of work; the rest of the window
+/// follows in further slices.
+pub const COMPACT_SAMPLES_MAX: usize = 500_000;
+/// Results in one packed blob at most. Bounds what a blob can make the reader allocate.
+pub const BLOB_SAMPLES_MAX: usize = 1 << 20;
+/// Batches that one transaction of the store takes at most: 65,536 results, about 0.3 s.
+pub const COMMIT_BATCHES_MAX: usize = 256;
+/// Batches that the store thread keeps while the database refuses them: 64 MiB of results. Past
+/// it the channel fills, and the shards keep and count.
+pub const STORE_PENDING_BATCHES_MAX: usize = 4_096;
+/// First pause after a commit that failed, in milliseconds.
+pub const STORE_RETRY_MS_MIN: u64 = 100;
+/// Longest pause after commits that failed, in milliseconds: a disk that has room again is seen
+/// within this.
+pub const STORE_RETRY_MS_MAX: u64 = 5_000;
+/// Pause between looks for maintenance work when there was none, in milliseconds.
+pub const MAINTAIN_MS: u64 = 1_000;
+/// Time between looks at ages and sizes, in milliseconds.
+pub const RETAIN_EVERY_MS: u64 = 10_000;
+/// Time between runs of `PRAGMA optimize`, in milliseconds: a day.
+pub const OPTIMIZE_EVERY_MS: u64 = 24 * 3_600 * 1_000;
+
+/// Failures with their words kept for each monitor. Equal ones in a row count as one.
+pub const EVIDENCE_MAX: usize = 10;
+/// Failures with their words kept in all, in rows; past it the oldest go. An outage of everything
+/// must not fill the disk: 500,000 rows are at most 2.5 GB, usually 0.2 GB.
+pub const EVIDENCE_ROWS_MAX: u64 = 500_000;
+/// Transitions kept in all, in rows of about 60 bytes; past it the oldest go.
+pub const TRANSITION_ROWS_MAX: u64 = 5_000_000;
+/// Closed incidents kept in all, in rows of about 120 bytes; past it the oldest go.
+pub const INCIDENT_ROWS_MAX: u64 = 2_000_000;
+/// Certificates remembered for each monitor: a target may show a new one at every check.
+pub const CERTS_PER_MONITOR_MAX: usize = 10;
+/// Names of a certificate that are kept.
+pub const CERT_NAMES_MAX: usize = 100;
+/// Longest stored message, in bytes.
+pub const MESSAGE_BYTES_MAX: usize = 1_024;
+/// Longest stored detail of a failure, in bytes of JSON; past it only its first words are kept.
+pub const DETAIL_BYTES_MAX: usize = 4_096;
+
+/// Age of raw results where none is given, in milliseconds: 7 days.
+pub const RESULTS_AGE_MS_DEFAULT: u64 = 7 * 24 * 3_600 * 1_000;
+/// Age of transitions, incidents, evidence and removed monitors where none is given, in
+/// milliseconds: 400 days, so that a year can be compared with the one before.
+pub const EVENTS_AGE_MS_DEFAULT: u64 = 400 * 24 * 3_600 * 1_000;
+/// Size of the database where none is given, in bytes: 8 GiB.
+pub const STORE_BYTES_DEFAULT: u64 = 8 << 30;
+/// Chunks deleted in one transaction: about 11 MB.
+pub const DELETE_CHUNKS_MAX: usize = 500;
+/// Other rows deleted in one transaction.
+pub const DELETE_ROWS_MAX: usize = 5_000;
+/// Free pages (of 8 KiB) the file keeps for the next window; more are given back to the disk.
+pub const FREE_PAGES_KEPT: u64 = 4_096;
+/// Pages given back to the disk in one step.
+pub const VACUUM_PAGES_MAX: u64 = 1_024;
+
+const _: () = assert!(GROUP_BITS < LANE_BITS);
+const _: () = assert!(COMMIT_BATCHES_MAX * BATCH_SAMPLES_MAX <= BLOB_SAMPLES_MAX);
+const _: () =
+    assert!(COMPACT_SAMPLES_MAX + COMMIT_BATCHES_MAX * BATCH_SAMPLES_MAX <= BLOB_SAMPLES_MAX);
+const _: () = assert!(COMMIT_BATCHES_MAX <= STORE_PENDING_BATCHES_MAX);
+
 /// Memory that one shard's rings may lock, in bytes: what glommio 0.9 asks for at its start.
 pub const SHARD_MEMLOCK_BYTES: u64 = 512 * 1_024;
 /// Descriptors of one shard beside its probes: four rings, eventfds and ICMP sockets.

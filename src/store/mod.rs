@@ -1,0 +1,309 @@
+//! The database: what is watched, what was found, and the thread that writes it.
+//!
+//! Owns: the contract every backend fulfils ([`Store`] to write, [`Read`] to look), its types and
+//! errors. `sqlite` and `reader` are the backend that needs no server; `writer` is the thread that
+//! owns a [`Store`]; `blob` packs history, in the same bytes for every backend.
+//!
+//! Results are durable as soon as [`Store::append`] returns: it writes a packed *head* row, and
+//! every five minutes [`Store::maintain`] compacts the head rows of a window into *chunks*, one
+//! for each 1,024 monitors. Measured: about 3 µs and 6 bytes a result.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use crate::ids::MonitorId;
+use crate::limits::{EVENTS_AGE_MS_DEFAULT, RESULTS_AGE_MS_DEFAULT, STORE_BYTES_DEFAULT};
+use crate::monitor::{About, Kind, State};
+use crate::sample::SampleBatch;
+
+pub mod blob;
+
+mod folder;
+
+mod fold;
+
+mod append;
+
+mod words;
+
+mod sync;
+
+mod compact;
+
+mod retain;
+
+pub mod sqlite;
+
+pub mod view;
+
+pub mod reader;
+
+pub mod writer;
+
+pub use reader::SqliteReader;
+pub use sqlite::SqliteStore;
+pub use view::Read;
+pub use writer::{StoreCounters, StoreThread, ToStore};
+
+/// One start of the engine, numbered by the store. Numbers of batches count within a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct RunId(pub u64);
+
+/// Writes to a database. One thread owns it; nothing here waits for another thread.
+///
+/// Every method is one transaction, or several bounded ones where it says so: after an error
+/// nothing of the failed one is there, and the call may be repeated.
+pub trait Store: Send {
+    /// Makes the monitors of `source` exactly these, keyed by name: new names get an id, known
+    /// ones keep theirs (removed ones too, when they come back), equal rows are not rewritten,
+    /// and those no longer there are marked removed; their history stays.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's. A name that is there twice, or that another source holds, is refused
+    /// in the report and nothing else is affected.
+    fn sync_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+    ) -> Result<SyncReport, StoreError>;
+
+    /// The last known state of every monitor that is not removed.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError>;
+
+    /// Starts a run. Until [`Store::end_run`], the database counts as not cleanly stopped.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError>;
+
+    /// Records batches in one durable transaction. A batch whose number its shard has already
+    /// reached in this run is skipped, so that repeating a call is harmless.
+    ///
+    /// # Errors
+    ///
+    /// `Full` where the disk or the file has no room, else the database's; the batches may be
+    /// given again.
+    fn append(&mut self, run: RunId, batches: &[SampleBatch]) -> Result<Appended, StoreError>;
+
+    /// Does one bounded piece (about 0.2 s) of what keeps the database small: compacts a window,
+    /// or deletes what is too old or too much, or gives room back to the disk.
+    ///
+    /// # Errors
+    ///
+    /// `Full` and the database's; the same piece is tried again at the next call.
+    fn maintain(&mut self, now_ms: u64) -> Result<Maintained, StoreError>;
+
+    /// Ends a run: the clean-stop marker. Call after the last [`Store::append`].
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn end_run(&mut self, run: RunId, now_ms: u64) -> Result<(), StoreError>;
+}
+
+/// A monitor as the store keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewMonitor {
+    /// Name, target and tags.
+    pub about: About,
+    /// The sort of check; `None` where the row names none that is known.
+    pub kind: Option<Kind>,
+    /// The row as it was written.
+    pub row_json: String,
+    /// Why it cannot run; `None` where it can.
+    pub problem: Option<String>,
+    /// From due to due, in milliseconds.
+    pub interval_ms: u64,
+    /// True where it is not to be checked now.
+    pub paused: bool,
+}
+
+/// What [`Store::sync_monitors`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// The id of each row, in order; `None` for a refused one.
+    pub ids: Vec<Option<MonitorId>>,
+    /// Names that were not there before, or that came back after they were removed.
+    pub added: usize,
+    /// Known names with another row.
+    pub changed: usize,
+    /// Names that the source no longer has.
+    pub removed: Vec<MonitorId>,
+    /// Rows whose name is taken.
+    pub refused: Vec<RefusedRow>,
+}
+
+/// A row that was not stored because its name is taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RefusedRow {
+    /// Its index among the rows.
+    pub index: usize,
+    /// Who has the name, in words.
+    pub reason: String,
+}
+
+/// What [`Store::append`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Appended {
+    /// Results written.
+    pub rows: u64,
+    /// Bytes of the packed results.
+    pub bytes: u64,
+    /// Batches that had been applied before.
+    pub batches_skipped: u64,
+}
+
+/// What [`Store::maintain`] did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Maintained {
+    /// True where more work is waiting.
+    pub more: bool,
+    /// Results moved from the head to chunks.
+    pub samples_compacted: u64,
+    /// Bytes of the chunks written.
+    pub chunk_bytes: u64,
+    /// Chunks deleted for their age or for the size of the database.
+    pub chunks_deleted: u64,
+    /// Other rows deleted.
+    pub rows_deleted: u64,
+    /// Head rows that could not be unpacked, by name and reason; they were set aside.
+    pub damaged: Vec<String>,
+    /// True where the database is larger than allowed and no result is left to delete.
+    pub over_size: bool,
+}
+
+/// How long and how much is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retention {
+    /// Age of raw results, in milliseconds.
+    pub results_ms: u64,
+    /// Age of transitions, incidents, evidence and removed monitors, in milliseconds.
+    pub events_ms: u64,
+    /// Size of the whole database, in bytes: past it the oldest results go.
+    pub bytes_max: u64,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Retention {
+            results_ms: RESULTS_AGE_MS_DEFAULT,
+            events_ms: EVENTS_AGE_MS_DEFAULT,
+            bytes_max: STORE_BYTES_DEFAULT,
+        }
+    }
+}
+
+/// What is wrong with the database: always our own trouble, with what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreError {
+    /// A file operation on the folder failed.
+    #[error("data folder {}: {reason}", path.display())]
+    Folder {
+        /// The folder or the file in it.
+        path: PathBuf,
+        /// The operating system's words.
+        reason: String,
+    },
+    /// Locks and shared memory do not work there.
+    #[error("data folder {} is on a network file system: choose one on a local disk", path.display())]
+    NetworkFilesystem {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// Another engine has the folder.
+    #[error("data folder {} is in use by another engine (pid {pid}): stop it first, or choose another data folder", path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+        /// As the other engine wrote it.
+        pid: String,
+    },
+    /// There is nothing to read.
+    #[error("no database at {}: start the engine with this data folder first", path.display())]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A database of another program.
+    #[error("{} is not a database of the engine: choose another data folder", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Written by another version.
+    #[error("the database has schema {found}, this version of the engine knows {known}: {advice}")]
+    Schema {
+        /// In the file.
+        found: i64,
+        /// Here.
+        known: i64,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// `PRAGMA quick_check` found damage after an unclean stop.
+    #[error("the database {} is damaged ({reason}): move it away or restore it, then start again", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the check says.
+        reason: String,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the schema could not be brought up to date: {0}")]
+    Migrate(String),
+    /// There is no room.
+    #[error("the disk with the data folder is full: make room, or lower the retention size")]
+    Full,
+    /// Results could not be packed.
+    #[error("results could not be packed: {0}")]
+    Pack(#[from] blob::BlobError),
+    /// Whatever else the database says.
+    #[error("database: {0}")]
+    Database(String),
+    /// The store stopped without having written everything.
+    #[error("stopped with {rows} results not written: {reason}")]
+    Unsaved {
+        /// Results lost.
+        rows: u64,
+        /// Why they could not be written.
+        reason: String,
+    },
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> StoreError {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
+            _ => StoreError::Database(error.to_string()),
+        }
+    }
+}
+
+/// Numbers as SQL has them: 64 bits with a sign. The same bits, so that every number comes back.
+fn signed(number: u64) -> i64 {
+    number.cast_signed()
+}
+
+/// The inverse of [`signed`].
+fn unsigned(number: i64) -> u64 {
+    number.cast_unsigned()
+}
+
+/// The start of the window that holds a due time, in milliseconds since the Unix epoch.
+fn window_start(due_ms: u64) -> u64 {
+    due_ms - due_ms % crate::limits::WINDOW_MS
+}
+
+/// The longest start of `text` that is at most `bytes` long and ends between characters.
+fn clipped(text: &str, bytes: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes)]
+}

@@ -1,0 +1,339 @@
+//! Reads the SQLite file while the engine writes it: for the command line and the API.
+//!
+//! Owns: the questions as SQL, and how head rows and chunks make one history. A reader holds no
+//! lock that the writer waits for (WAL). A day of one monitor is 288 chunks: about 20 ms.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
+
+use super::sqlite::{check_owner, schema_known};
+use super::view::{
+    CertView, Counts, Evidence, Filter, Incident, MonitorView, Range, Read, ResultView, Results,
+    TransitionView,
+};
+use super::{StoreError, blob, folder, signed, unsigned, window_start};
+use crate::ids::MonitorId;
+use crate::limits::{GROUP_BITS, LANE_BITS, WINDOW_MS};
+use crate::monitor::Kind;
+use crate::sample::{Code, Sample, Verdict};
+
+/// The SQLite file of a data folder, to look only.
+#[derive(Debug)]
+pub struct SqliteReader {
+    conn: Connection,
+}
+
+impl SqliteReader {
+    /// Opens the database of a data folder, whether an engine runs on it or not.
+    ///
+    /// # Errors
+    ///
+    /// `Missing`, `Foreign`, `Schema` for any but the one this version knows, or the database's.
+    pub fn open(path: &Path) -> Result<SqliteReader, StoreError> {
+        let file = folder::database_path(path);
+        if !file.exists() {
+            return Err(StoreError::Missing { path: file });
+        }
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let conn = Connection::open_with_flags(&file, flags)?;
+        conn.execute_batch("PRAGMA busy_timeout = 5000")?;
+        let (found, known) = (check_owner(&conn, &file)?, schema_known());
+        if found > known {
+            let advice = "use the newer version";
+            return Err(StoreError::Schema { found, known, advice });
+        }
+        if found < known {
+            let advice = "start the engine once with this version";
+            return Err(StoreError::Schema { found, known, advice });
+        }
+        Ok(SqliteReader { conn })
+    }
+
+    /// Results in head rows: the windows that are not compacted yet.
+    fn head_results(&self, found: &mut Found, range: &Range) -> Result<(), StoreError> {
+        let lane = found.monitor.0 >> LANE_BITS;
+        let mut statement = self.conn.prepare_cached(
+            "SELECT t0, seq, data FROM head WHERE lane = ?1 AND t0 BETWEEN ?2 AND ?3",
+        )?;
+        let (from, to) = windows(range);
+        let mut rows = statement.query(params![signed(lane), from, to])?;
+        while let Some(row) = rows.next()? {
+            let (t0, seq): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let data = row.get_ref(2)?.as_blob().unwrap_or_default();
+            found.add(lane << LANE_BITS, t0, data, || format!("head {seq}"));
+        }
+        Ok(())
+    }
+
+    /// Results in chunks, newest window first, until there are enough.
+    fn chunk_results(&self, found: &mut Found, range: &Range) -> Result<(), StoreError> {
+        let grp = found.monitor.0 >> GROUP_BITS;
+        let mut statement = self.conn.prepare_cached(
+            "SELECT t0, part, data FROM chunk WHERE grp = ?1 AND t0 BETWEEN ?2 AND ?3
+             ORDER BY t0 DESC, part DESC",
+        )?;
+        let (from, to) = windows(range);
+        let mut rows = statement.query(params![signed(grp), from, to])?;
+        while let Some(row) = rows.next()? {
+            let (t0, part): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let window_end = unsigned(t0).saturating_add(WINDOW_MS);
+            if found.count_from(window_end) >= range.limit {
+                break;
+            }
+            let data = row.get_ref(2)?.as_blob().unwrap_or_default();
+            found.add(grp << GROUP_BITS, t0, data, || format!("chunk {grp} {t0} {part}"));
+        }
+        Ok(())
+    }
+
+    /// Head rows of this monitor's lane that the engine has set aside as damaged.
+    fn set_aside(&self, found: &mut Found, range: &Range) -> Result<(), StoreError> {
+        let lane = found.monitor.0 >> LANE_BITS;
+        let mut statement = self.conn.prepare_cached(
+            "SELECT id, reason FROM damaged WHERE lane = ?1 AND t0 BETWEEN ?2 AND ?3",
+        )?;
+        let (from, to) = windows(range);
+        let rows = statement.query_map(params![signed(lane), from, to], |row| {
+            Ok(format!("damaged {}: {}", row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
+        })?;
+        found.damaged.extend(rows.collect::<Result<Vec<_>, _>>()?);
+        Ok(())
+    }
+}
+
+/// Results of one monitor while they are gathered.
+struct Found {
+    monitor: MonitorId,
+    range: Range,
+    samples: Vec<Sample>,
+    damaged: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, base: u64, t0: i64, data: &[u8], name: impl Fn() -> String) {
+        match blob::unpack(base, unsigned(t0), data) {
+            Ok(samples) => {
+                let (monitor, from, to) = (self.monitor, self.range.from_ms, self.range.to_ms);
+                self.samples.extend(samples.into_iter().filter(|sample| {
+                    sample.monitor == monitor && (from..=to).contains(&sample.due_ms)
+                }));
+            }
+            Err(error) => self.damaged.push(format!("{}: {error}", name())),
+        }
+    }
+
+    fn count_from(&self, due_ms: u64) -> usize {
+        self.samples.iter().filter(|sample| sample.due_ms >= due_ms).count()
+    }
+}
+
+/// The first and the last window of a range.
+fn windows(range: &Range) -> (i64, i64) {
+    let limited = |ms: u64| signed(window_start(ms.min(i64::MAX as u64)));
+    (limited(range.from_ms), limited(range.to_ms))
+}
+
+impl Read for SqliteReader {
+    fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError> {
+        let id = self
+            .conn
+            .query_row(
+                "SELECT id FROM monitor WHERE name = ?1 OR id = ?2 ORDER BY name <> ?1 LIMIT 1",
+                params![name_or_id, name_or_id.parse::<i64>().ok()],
+                |row| row.get(0),
+            )
+            .optional()?;
+        Ok(id.map(|id| MonitorId(unsigned(id))))
+    }
+
+    fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
+                    CASE WHEN m.paused THEN 4 ELSE s.verdict END AS shown, s.since_ms, s.due_ms,
+                    s.code, s.message, s.total_us, s.http_status,
+                    s.count_up, s.count_down, s.count_unknown, s.count_missed
+             FROM monitor m JOIN state s ON s.monitor_id = m.id
+             WHERE m.removed_ms IS NULL
+               AND (?1 IS NULL OR shown = ?1)
+               AND (?2 IS NULL OR instr(m.name, ?2) > 0)
+               AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?3))
+               AND (NOT ?4 OR m.problem IS NOT NULL)
+             ORDER BY m.name LIMIT ?5",
+        )?;
+        let values = params![
+            filter.verdict.map(|verdict| verdict as u8),
+            filter.name,
+            filter.tag,
+            filter.problems,
+            limit(filter.limit)
+        ];
+        Ok(statement.query_map(values, monitor_view)?.collect::<Result<_, _>>()?)
+    }
+
+    fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {
+        // One transaction, so that a window compacted meanwhile is seen once and not twice.
+        let transaction = self.conn.unchecked_transaction()?;
+        let mut found = Found { monitor, range: *range, samples: Vec::new(), damaged: Vec::new() };
+        self.head_results(&mut found, range)?;
+        self.chunk_results(&mut found, range)?;
+        self.set_aside(&mut found, range)?;
+        transaction.finish()?;
+        found.samples.sort_by(|a, b| b.due_ms.cmp(&a.due_ms));
+        found.samples.truncate(range.limit);
+        let results = found.samples.iter().map(ResultView::from).collect();
+        Ok(Results { results, damaged: found.damaged })
+    }
+
+    fn evidence(&mut self, monitor: MonitorId) -> Result<Vec<Evidence>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT first_ms, last_ms, times, code, message, detail FROM evidence
+             WHERE monitor_id = ?1 ORDER BY id DESC",
+        )?;
+        let rows = statement.query_map([signed(monitor.0)], |row| {
+            let code = Code(row.get(3)?);
+            let detail: Option<String> = row.get(5)?;
+            Ok(Evidence {
+                first_ms: number(row, 0)?,
+                last_ms: number(row, 1)?,
+                times: number(row, 2)?,
+                code: code.0,
+                result: code.name(),
+                message: row.get(4)?,
+                detail: detail.and_then(|text| serde_json::from_str(&text).ok()),
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn incidents(
+        &mut self,
+        monitor: Option<MonitorId>,
+        rows_max: usize,
+    ) -> Result<Vec<Incident>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT i.monitor_id, m.name, i.opened_ms, i.closed_ms, i.code, i.message
+             FROM incident i JOIN monitor m ON m.id = i.monitor_id
+             WHERE (?1 IS NULL OR i.monitor_id = ?1)
+             ORDER BY i.closed_ms IS NOT NULL, i.opened_ms DESC, i.id DESC LIMIT ?2",
+        )?;
+        let values = params![monitor.map(|monitor| signed(monitor.0)), limit(rows_max)];
+        let rows = statement.query_map(values, |row| {
+            let code = Code(row.get(4)?);
+            Ok(Incident {
+                monitor: MonitorId(number(row, 0)?),
+                name: row.get(1)?,
+                opened_ms: number(row, 2)?,
+                closed_ms: row.get::<_, Option<i64>>(3)?.map(unsigned),
+                code: code.0,
+                result: code.name(),
+                message: row.get(5)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn transitions(
+        &mut self,
+        monitor: Option<MonitorId>,
+        rows_max: usize,
+    ) -> Result<Vec<TransitionView>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT t.monitor_id, m.name, t.at_ms, t.from_verdict, t.to_verdict, t.code, t.message
+             FROM transition t JOIN monitor m ON m.id = t.monitor_id
+             WHERE (?1 IS NULL OR t.monitor_id = ?1)
+             ORDER BY t.at_ms DESC, t.id DESC LIMIT ?2",
+        )?;
+        let values = params![monitor.map(|monitor| signed(monitor.0)), limit(rows_max)];
+        let rows = statement.query_map(values, |row| {
+            let code = Code(row.get(5)?);
+            Ok(TransitionView {
+                monitor: MonitorId(number(row, 0)?),
+                name: row.get(1)?,
+                at_ms: number(row, 2)?,
+                from: Verdict::from_number(row.get(3)?),
+                to: Verdict::from_number(row.get(4)?),
+                code: code.0,
+                result: code.name(),
+                message: row.get(6)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT c.sha256, c.subject, c.issuer, c.names, c.serial, c.not_before_s, c.not_after_s,
+                    l.chain_not_after_s, l.tls_version, l.cipher, l.problem, l.problem_text,
+                    l.first_seen_ms, l.current_since_ms
+             FROM monitor_cert l JOIN cert c ON c.id = l.cert_id
+             WHERE l.monitor_id = ?1 ORDER BY l.current_since_ms DESC, c.id DESC",
+        )?;
+        let rows = statement.query_map([signed(monitor.0)], cert_view)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+}
+
+fn monitor_view(row: &Row<'_>) -> rusqlite::Result<MonitorView> {
+    let code = Code(row.get(11)?);
+    let last_check_ms = Some(number(row, 10)?).filter(|due| *due > 0);
+    let total_us: u32 = row.get(13)?;
+    let http_status: u16 = row.get(14)?;
+    Ok(MonitorView {
+        id: MonitorId(number(row, 0)?),
+        name: row.get(1)?,
+        kind: row.get::<_, Option<String>>(2)?.and_then(|name| Kind::from_name(&name)),
+        target: row.get(3)?,
+        tags: list(row, 4)?,
+        source: row.get(5)?,
+        problem: row.get(6)?,
+        interval_ms: number(row, 7)?,
+        verdict: Verdict::from_number(row.get(8)?),
+        since_ms: Some(number(row, 9)?).filter(|since| *since > 0),
+        last_check_ms,
+        code: code.0,
+        result: last_check_ms.map(|_| code.name()),
+        message: row.get(12)?,
+        total_us: last_check_ms.and((total_us != u32::MAX).then_some(total_us)),
+        http_status: (http_status > 0).then_some(http_status),
+        counts: Counts {
+            up: number(row, 15)?,
+            down: number(row, 16)?,
+            unknown: number(row, 17)?,
+            missed: number(row, 18)?,
+        },
+    })
+}
+
+fn cert_view(row: &Row<'_>) -> rusqlite::Result<CertView> {
+    Ok(CertView {
+        sha256: row.get(0)?,
+        subject: row.get(1)?,
+        issuer: row.get(2)?,
+        names: list(row, 3)?,
+        serial: row.get(4)?,
+        not_before_s: row.get(5)?,
+        not_after_s: row.get(6)?,
+        chain_not_after_s: row.get(7)?,
+        tls_version: row.get(8)?,
+        cipher: row.get(9)?,
+        problem: row.get::<_, Option<u16>>(10)?.map(|code| Code(code).name()),
+        problem_text: row.get(11)?,
+        first_seen_ms: number(row, 12)?,
+        current_since_ms: number(row, 13)?,
+    })
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    row.get(column).map(unsigned)
+}
+
+/// A JSON list of texts; empty where it is not one.
+fn list(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
+    let text: String = row.get(column)?;
+    Ok(serde_json::from_str(&text).unwrap_or_default())
+}
+
+fn limit(rows: usize) -> i64 {
+    i64::try_from(rows).unwrap_or(i64::MAX)
+}

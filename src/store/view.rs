@@ -1,0 +1,335 @@
+//! What people ask of the store: the questions and the rows that answer them.
+//!
+//! Owns: the contract of a reader and its types, ready for `--json`. Times are milliseconds since
+//! the Unix epoch, durations microseconds; what is not there is absent, never zero.
+
+use probes::Phase;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::StoreError;
+use crate::ids::MonitorId;
+use crate::monitor::Kind;
+use crate::sample::{Sample, Verdict};
+
+/// Answers questions while another process or thread writes. Changes nothing.
+pub trait Read {
+    /// The monitor with this name, else with this number; removed ones too.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's; so for all methods.
+    fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError>;
+
+    /// Monitors that fit the filter, by name. Removed ones are not among them.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError>;
+
+    /// Results of one monitor, newest first. Stored blobs that cannot be read are named, and the
+    /// others are read.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError>;
+
+    /// Words about the last failures of one monitor, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn evidence(&mut self, monitor: MonitorId) -> Result<Vec<Evidence>, StoreError>;
+
+    /// Incidents of one monitor or of all, open ones first, then newest first.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn incidents(
+        &mut self,
+        monitor: Option<MonitorId>,
+        limit: usize,
+    ) -> Result<Vec<Incident>, StoreError>;
+
+    /// Changes of verdict of one monitor or of all, newest first.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn transitions(
+        &mut self,
+        monitor: Option<MonitorId>,
+        limit: usize,
+    ) -> Result<Vec<TransitionView>, StoreError>;
+
+    /// Certificates that one monitor saw, the current one first.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError>;
+}
+
+/// Which monitors to list. What is `None` does not narrow.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// With this verdict.
+    pub verdict: Option<Verdict>,
+    /// With this text in their name.
+    pub name: Option<String>,
+    /// With this tag.
+    pub tag: Option<String>,
+    /// Only those that cannot run.
+    pub problems: bool,
+    /// Most rows.
+    pub limit: usize,
+}
+
+/// Everything.
+impl Default for Filter {
+    fn default() -> Self {
+        Filter { verdict: None, name: None, tag: None, problems: false, limit: usize::MAX }
+    }
+}
+
+/// Which results to list, by due time.
+#[derive(Clone, Copy, Debug)]
+pub struct Range {
+    /// First due time, included.
+    pub from_ms: u64,
+    /// Last due time, included.
+    pub to_ms: u64,
+    /// Most rows.
+    pub limit: usize,
+}
+
+/// Everything.
+impl Default for Range {
+    fn default() -> Self {
+        Range { from_ms: 0, to_ms: u64::MAX, limit: usize::MAX }
+    }
+}
+
+/// One monitor and its latest state.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MonitorView {
+    /// Its number.
+    pub id: MonitorId,
+    /// Its name.
+    pub name: String,
+    /// The sort of check; `None` where the row names none that is known.
+    pub kind: Option<Kind>,
+    /// The target as written.
+    pub target: String,
+    /// Tags as written.
+    pub tags: Vec<String>,
+    /// Which file or API gave the row.
+    pub source: String,
+    /// Why it cannot run; `None` where it can.
+    pub problem: Option<String>,
+    /// From due to due, in milliseconds.
+    pub interval_ms: u64,
+    /// The verdict; paused where the row says so.
+    pub verdict: Verdict,
+    /// When the verdict changed last.
+    pub since_ms: Option<u64>,
+    /// Due time of the last check that ran.
+    pub last_check_ms: Option<u64>,
+    /// Its result: number, and word in `result`.
+    pub code: u16,
+    /// The word for `code`; `None` where it was never checked.
+    pub result: Option<&'static str>,
+    /// Its message, empty where there is none.
+    pub message: String,
+    /// Its wall time, in microseconds.
+    pub total_us: Option<u32>,
+    /// Its HTTP status.
+    pub http_status: Option<u16>,
+    /// Checks by result since the monitor exists.
+    pub counts: Counts,
+}
+
+/// Checks by result.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Good answers.
+    pub up: u64,
+    /// Bad ones.
+    pub down: u64,
+    /// Our own trouble.
+    pub unknown: u64,
+    /// Not run.
+    pub missed: u64,
+}
+
+/// Results of one monitor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Results {
+    /// Newest first.
+    pub results: Vec<ResultView>,
+    /// Stored blobs that could not be read, by name and reason.
+    pub damaged: Vec<String>,
+}
+
+/// One result.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ResultView {
+    /// When it was due.
+    pub due_ms: u64,
+    /// Started minus due; `None` where it never started.
+    pub lag_us: Option<u32>,
+    /// Wall time of the last attempt.
+    pub total_us: Option<u32>,
+    /// Time in each phase that was reached.
+    pub phases: Phases,
+    /// The result: number, and word in `result`.
+    pub code: u16,
+    /// The word for `code`.
+    pub result: &'static str,
+    /// HTTP status.
+    pub http_status: Option<u16>,
+    /// The phase it ended in.
+    pub phase: Option<&'static str>,
+    /// Attempts made.
+    pub attempts: u8,
+    /// The verdict after it.
+    pub verdict: Verdict,
+    /// Bytes of the body after decompression.
+    pub body_bytes: u32,
+}
+
+/// Time in each phase, in microseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Phases {
+    /// Name to address.
+    pub resolve: Option<u32>,
+    /// SYN to SYN-ACK, or echo request to reply.
+    pub connect: Option<u32>,
+    /// The TLS handshake.
+    pub tls: Option<u32>,
+    /// Request written to first byte of the answer.
+    pub wait: Option<u32>,
+    /// First to last byte of the answer.
+    pub transfer: Option<u32>,
+}
+
+impl From<&Sample> for ResultView {
+    fn from(sample: &Sample) -> ResultView {
+        let present = |micros: u32| (micros != u32::MAX).then_some(micros);
+        let phase = |phase| sample.timings.get(phase);
+        ResultView {
+            due_ms: sample.due_ms,
+            lag_us: present(sample.lag_us),
+            total_us: present(sample.total_us),
+            phases: Phases {
+                resolve: phase(Phase::Resolve),
+                connect: phase(Phase::Connect),
+                tls: phase(Phase::Tls),
+                wait: phase(Phase::Wait),
+                transfer: phase(Phase::Transfer),
+            },
+            code: sample.code.0,
+            result: sample.code.name(),
+            http_status: (sample.http_status > 0).then_some(sample.http_status),
+            phase: sample.phase().map(Phase::name),
+            attempts: sample.attempts,
+            verdict: sample.verdict,
+            body_bytes: sample.body_bytes,
+        }
+    }
+}
+
+/// Words about one failure, or about several equal ones in a row.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Evidence {
+    /// Due time of the first.
+    pub first_ms: u64,
+    /// Due time of the last.
+    pub last_ms: u64,
+    /// How many.
+    pub times: u64,
+    /// The result: number, and word in `result`.
+    pub code: u16,
+    /// The word for `code`.
+    pub result: &'static str,
+    /// The message.
+    pub message: String,
+    /// What the probe kept of the first: error text, header fields, excerpt.
+    pub detail: Option<Value>,
+}
+
+/// One time of being down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Incident {
+    /// Whose.
+    pub monitor: MonitorId,
+    /// Its name.
+    pub name: String,
+    /// Due time of the check that decided.
+    pub opened_ms: u64,
+    /// Due time of the check that ended it; `None` while it lasts.
+    pub closed_ms: Option<u64>,
+    /// The result that opened it: number, and word in `result`.
+    pub code: u16,
+    /// The word for `code`.
+    pub result: &'static str,
+    /// The message of that result.
+    pub message: String,
+}
+
+/// One change of verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TransitionView {
+    /// Whose.
+    pub monitor: MonitorId,
+    /// Its name.
+    pub name: String,
+    /// Due time of the check that decided.
+    pub at_ms: u64,
+    /// Before.
+    pub from: Verdict,
+    /// After.
+    pub to: Verdict,
+    /// The result that decided: number, and word in `result`.
+    pub code: u16,
+    /// The word for `code`.
+    pub result: &'static str,
+    /// The message of that result.
+    pub message: String,
+}
+
+/// A leaf certificate as one monitor saw it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CertView {
+    /// SHA-256 of the encoded certificate, in lower-case hex.
+    pub sha256: String,
+    /// Distinguished name.
+    pub subject: String,
+    /// Distinguished name of the issuer.
+    pub issuer: String,
+    /// Host names and addresses.
+    pub names: Vec<String>,
+    /// Serial number in lower-case hex.
+    pub serial: String,
+    /// Start, in seconds since the Unix epoch.
+    pub not_before_s: i64,
+    /// End, in seconds since the Unix epoch.
+    pub not_after_s: i64,
+    /// Earliest end in the chain as sent, in seconds since the Unix epoch.
+    pub chain_not_after_s: i64,
+    /// `TLSv1.2` or `TLSv1.3`.
+    pub tls_version: String,
+    /// Cipher suite.
+    pub cipher: String,
+    /// Word for why it is not trusted; `None` where it is.
+    pub problem: Option<&'static str>,
+    /// The verifier's words for it.
+    pub problem_text: String,
+    /// Due time of the first check that saw it.
+    pub first_seen_ms: u64,
+    /// Due time of the check since which it is, or was, the current one.
+    pub current_since_ms: u64,
+}

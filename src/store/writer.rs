@@ -1,0 +1,353 @@
+//! The store thread: takes batches from the shards and keeps them until they are recorded.
+//!
+//! Owns: when to commit, what to do when a commit fails, and the order of a stop. A transition is
+//! passed on only after it is recorded. A batch that the database refuses is kept and tried again;
+//! when `STORE_PENDING_BATCHES_MAX` are waiting, the thread takes no more, the channel fills, and
+//! the shards keep and count. Maintenance runs between commits, one bounded piece at a time.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use probes::Nanos;
+
+use super::{Maintained, NewMonitor, RunId, Store, StoreError, SyncReport};
+use crate::clock::Clock;
+use crate::ids::MonitorId;
+use crate::limits::{
+    COMMIT_BATCHES_MAX, COMMIT_MS, MAINTAIN_MS, STORE_PENDING_BATCHES_MAX, STORE_RETRY_MS_MAX,
+    STORE_RETRY_MS_MIN,
+};
+use crate::monitor::State;
+use crate::sample::{SampleBatch, Transition};
+
+/// What the store thread is told.
+#[derive(Debug)]
+pub enum ToStore {
+    /// Record these results.
+    Batch(SampleBatch),
+    /// Make the monitors of a source exactly these; see [`Store::sync_monitors`].
+    Sync {
+        /// Which file or API they are from.
+        source: String,
+        /// All of its monitors.
+        rows: Vec<NewMonitor>,
+        /// Gets the report.
+        reply: Sender<Result<SyncReport, StoreError>>,
+    },
+    /// Give the last known states; see [`Store::load_states`].
+    States {
+        /// Gets them.
+        reply: Sender<Result<HashMap<MonitorId, State>, StoreError>>,
+    },
+    /// Commit now; the reply comes when all that was sent before is recorded.
+    Flush(Sender<()>),
+    /// Record what was sent before, mark the clean stop and end.
+    Stop,
+}
+
+/// Numbers about the store. Written by its thread only, read by anyone.
+#[derive(Debug, Default)]
+pub struct StoreCounters {
+    /// Results recorded.
+    pub rows: AtomicU64,
+    /// Transactions with results.
+    pub commits: AtomicU64,
+    /// Bytes of packed results.
+    pub bytes: AtomicU64,
+    /// Batches skipped because they were recorded before.
+    pub batches_skipped: AtomicU64,
+    /// Batches waiting to be recorded.
+    pub batches_pending: AtomicU64,
+    /// Commits and maintenance steps that failed.
+    pub errors: AtomicU64,
+    /// Time in commits, in microseconds.
+    pub commit_us: AtomicU64,
+    /// The longest commit, in microseconds.
+    pub commit_us_max: AtomicU64,
+    /// Results moved to chunks.
+    pub samples_compacted: AtomicU64,
+    /// Bytes of chunks written.
+    pub chunk_bytes: AtomicU64,
+    /// Chunks deleted for age or size.
+    pub chunks_deleted: AtomicU64,
+    /// Head rows set aside because they could not be unpacked.
+    pub damaged: AtomicU64,
+    /// 1 while the database is larger than allowed and has no result left to delete.
+    pub over_size: AtomicU64,
+}
+
+/// The store thread, seen from the one that starts and stops it.
+#[derive(Debug)]
+pub struct StoreThread {
+    thread: JoinHandle<Result<(), StoreError>>,
+    give_up: Arc<AtomicBool>,
+}
+
+impl StoreThread {
+    /// Starts the thread `store`. It begins a run, records what comes through `inbox`, and calls
+    /// `tell` with the transitions of each commit after it. It ends at [`ToStore::Stop`] or when
+    /// all senders are gone.
+    ///
+    /// # Errors
+    ///
+    /// The run could not be begun, or the operating system gives no thread.
+    pub fn start(
+        mut store: Box<dyn Store>,
+        inbox: Receiver<ToStore>,
+        tell: impl FnMut(Vec<Transition>) + Send + 'static,
+        counters: Arc<StoreCounters>,
+    ) -> Result<StoreThread, StoreError> {
+        let clock = Clock::start();
+        let run = store.begin_run(clock.unix_millis(clock.now()))?;
+        let give_up = Arc::new(AtomicBool::new(false));
+        let writer = Writer {
+            store,
+            run,
+            inbox,
+            tell: Box::new(tell),
+            counters,
+            clock,
+            give_up: Arc::clone(&give_up),
+            pending: Vec::new(),
+            flushes: Vec::new(),
+            retry: Retry::default(),
+            maintain_at: Nanos(0),
+            maintain_retry: Retry::default(),
+            stopping: false,
+        };
+        let builder = std::thread::Builder::new().name("store".to_owned());
+        let thread = builder
+            .spawn(move || writer.run())
+            .map_err(|error| StoreError::Database(format!("no thread: {error}")))?;
+        Ok(StoreThread { thread, give_up })
+    }
+
+    /// True when the thread has ended.
+    pub fn is_finished(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// A stop waits while the database refuses; after this it waits no longer, and what is not
+    /// recorded is lost and counted in the error of [`StoreThread::join`].
+    pub fn give_up(&self) {
+        self.give_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for the end; a panic of the thread goes on here.
+    ///
+    /// # Errors
+    ///
+    /// `Unsaved` after [`StoreThread::give_up`]; the database's where the stop could not be marked.
+    pub fn join(self) -> Result<(), StoreError> {
+        match self.thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    }
+}
+
+/// When to try again after errors, and whether this one was said already.
+#[derive(Debug, Default)]
+struct Retry {
+    pause_ms: u64,
+    at: Nanos,
+    said: String,
+}
+
+impl Retry {
+    fn failed(&mut self, what: &str, error: &StoreError, now: Nanos) {
+        self.pause_ms = (self.pause_ms * 2).clamp(STORE_RETRY_MS_MIN, STORE_RETRY_MS_MAX);
+        self.at = now.plus_millis(self.pause_ms);
+        let text = error.to_string();
+        if text != self.said {
+            tracing::error!(error = %text, "{what}; it is tried again until it succeeds");
+            self.said = text;
+        }
+    }
+
+    fn succeeded(&mut self, what: &str) {
+        if !self.said.is_empty() {
+            tracing::info!("{what} works again");
+        }
+        *self = Retry::default();
+    }
+}
+
+struct Writer {
+    store: Box<dyn Store>,
+    run: RunId,
+    inbox: Receiver<ToStore>,
+    tell: Box<dyn FnMut(Vec<Transition>) + Send>,
+    counters: Arc<StoreCounters>,
+    clock: Clock,
+    give_up: Arc<AtomicBool>,
+    /// Oldest first.
+    pending: Vec<SampleBatch>,
+    /// Wait for `pending` to be empty.
+    flushes: Vec<Sender<()>>,
+    retry: Retry,
+    maintain_at: Nanos,
+    maintain_retry: Retry,
+    stopping: bool,
+}
+
+impl Writer {
+    fn run(mut self) -> Result<(), StoreError> {
+        let mut commit_at = self.clock.now().plus_millis(COMMIT_MS);
+        loop {
+            let maintain_at = self.maintain_at.max(self.maintain_retry.at);
+            self.receive(commit_at.min(maintain_at));
+            let give_up = self.give_up.load(Ordering::Relaxed);
+            if give_up {
+                self.take_rest();
+            }
+            let now = self.clock.now();
+            let full = self.pending.len() >= COMMIT_BATCHES_MAX;
+            if now >= commit_at || full || self.stopping || !self.flushes.is_empty() {
+                commit_at = now.plus_millis(COMMIT_MS);
+                self.commit(give_up);
+            }
+            if !self.stopping {
+                if now >= maintain_at {
+                    self.maintain();
+                }
+            } else if self.pending.is_empty() {
+                return self.store.end_run(self.run, self.clock.unix_millis(now));
+            } else if give_up {
+                return Err(self.unsaved());
+            }
+        }
+    }
+
+    /// Takes what is there, waiting until `wake_at` for the first message. Takes nothing while too
+    /// much is waiting, so that the channel fills.
+    fn receive(&mut self, wake_at: Nanos) {
+        let wait_us = wake_at.micros_since(self.clock.now());
+        let wait = Duration::from_micros(wait_us.into());
+        if self.stopping || self.pending.len() >= STORE_PENDING_BATCHES_MAX {
+            // Nothing wakes this sleep, so it is short enough for a stop that gives up.
+            let pause = Duration::from_millis(STORE_RETRY_MS_MIN);
+            let failing = !self.pending.is_empty() && self.retry.pause_ms > 0;
+            std::thread::sleep(if failing { pause } else { Duration::ZERO });
+            return;
+        }
+        match self.inbox.recv_timeout(wait) {
+            Ok(message) => self.take(message),
+            Err(RecvTimeoutError::Timeout) => return,
+            Err(RecvTimeoutError::Disconnected) => self.stopping = true,
+        }
+        while !self.stopping && self.pending.len() < COMMIT_BATCHES_MAX {
+            match self.inbox.try_recv() {
+                Ok(message) => self.take(message),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Takes all that is still in the channel: the last try is for everything.
+    fn take_rest(&mut self) {
+        self.stopping = true;
+        while let Ok(message) = self.inbox.try_recv() {
+            self.take(message);
+        }
+    }
+
+    fn take(&mut self, message: ToStore) {
+        match message {
+            ToStore::Batch(batch) => self.pending.push(batch),
+            ToStore::Sync { source, rows, reply } => {
+                // Whoever asked may be gone: then nobody wants the report.
+                let _ = reply.send(self.store.sync_monitors(&source, &rows));
+            }
+            ToStore::States { reply } => {
+                let _ = reply.send(self.store.load_states());
+            }
+            ToStore::Flush(reply) => self.flushes.push(reply),
+            ToStore::Stop => self.stopping = true,
+        }
+    }
+
+    /// Records what is waiting, in bounded transactions, unless a pause after an error goes on.
+    fn commit(&mut self, last_try: bool) {
+        while !self.pending.is_empty() {
+            let start = self.clock.now();
+            if start < self.retry.at && !last_try {
+                break;
+            }
+            let count = self.pending.len().min(COMMIT_BATCHES_MAX);
+            let appended = match self.store.append(self.run, &self.pending[..count]) {
+                Ok(appended) => appended,
+                Err(error) => {
+                    add(&self.counters.errors, 1);
+                    self.retry.failed("results cannot be recorded", &error, self.clock.now());
+                    break;
+                }
+            };
+            self.retry.succeeded("recording results");
+            let commit_us = u64::from(self.clock.now().micros_since(start));
+            add(&self.counters.commits, 1);
+            add(&self.counters.rows, appended.rows);
+            add(&self.counters.bytes, appended.bytes);
+            add(&self.counters.batches_skipped, appended.batches_skipped);
+            add(&self.counters.commit_us, commit_us);
+            self.counters.commit_us_max.fetch_max(commit_us, Ordering::Relaxed);
+
+            let recorded = self.pending.drain(..count);
+            let transitions: Vec<Transition> =
+                recorded.flat_map(|batch| batch.transitions).collect();
+            if !transitions.is_empty() {
+                (self.tell)(transitions);
+            }
+        }
+        self.counters.batches_pending.store(self.pending.len() as u64, Ordering::Relaxed);
+        if self.pending.is_empty() {
+            for reply in self.flushes.drain(..) {
+                let _ = reply.send(());
+            }
+        }
+    }
+
+    fn maintain(&mut self) {
+        let now = self.clock.now();
+        match self.store.maintain(self.clock.unix_millis(now)) {
+            Ok(done) => {
+                self.maintain_retry.succeeded("maintenance");
+                self.maintain_at = if done.more { now } else { now.plus_millis(MAINTAIN_MS) };
+                self.count(&done);
+            }
+            Err(error) => {
+                add(&self.counters.errors, 1);
+                self.maintain_retry.failed("maintenance failed", &error, now);
+            }
+        }
+    }
+
+    fn count(&self, done: &Maintained) {
+        let counters = &self.counters;
+        add(&counters.samples_compacted, done.samples_compacted);
+        add(&counters.chunk_bytes, done.chunk_bytes);
+        add(&counters.chunks_deleted, done.chunks_deleted);
+        add(&counters.damaged, done.damaged.len() as u64);
+        for row in &done.damaged {
+            tracing::error!(row, "stored results are damaged and were set aside");
+        }
+        if done.over_size && counters.over_size.load(Ordering::Relaxed) == 0 {
+            tracing::error!("the database is too large without any result: raise the size");
+        }
+        counters.over_size.store(u64::from(done.over_size), Ordering::Relaxed);
+    }
+
+    fn unsaved(&self) -> StoreError {
+        let rows = self.pending.iter().map(|batch| batch.samples.len() as u64).sum();
+        StoreError::Unsaved { rows, reason: self.retry.said.clone() }
+    }
+}
+
+/// Adds to a counter that this thread alone writes.
+fn add(counter: &AtomicU64, number: u64) {
+    counter.fetch_add(number, Ordering::Relaxed);
+}
