@@ -11,6 +11,7 @@
 //! | [`metrics`] | numbers about ourselves, the table of duration buckets |
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
 //! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
+//! | [`config`] | the file of monitors and settings: read, checked, compared |
 //! | [`messages`] | what crosses threads |
 //! | [`store`] | the database: results, states, evidence, and the thread that writes them |
 //! | [`preflight`] | what the host allows, with cause and remedy |
@@ -32,6 +33,8 @@ pub mod metrics;
 pub mod sample;
 
 pub mod monitor;
+
+pub mod config;
 
 pub mod messages;
 

@@ -99,11 +99,60 @@ pub const COMMIT_MS: u64 = 500;
 /// Time that a stop may take to let checks in flight end, in milliseconds.
 pub const DRAIN_MS_MAX: u64 = 8_000;
 
+/// Interval of the original service where none is given, in milliseconds.
+pub const INTERVAL_MS_ORIGINAL: u64 = 360_000;
+/// Total deadline of the original's web checks, in milliseconds.
+pub const TIMEOUT_WEB_MS_ORIGINAL: u64 = 30_000;
+/// Total deadline of the original's certificate check, in milliseconds.
+pub const TIMEOUT_TLS_MS_ORIGINAL: u64 = 15_000;
+/// Total deadline of the original's TCP and ICMP checks, in milliseconds.
+pub const TIMEOUT_MS_ORIGINAL: u64 = 10_000;
+/// Further attempts of the original within one check.
+pub const RETRIES_ORIGINAL: u8 = 2;
+/// Longest pause before a further attempt, in milliseconds.
+pub const RETRY_DELAY_MS_MAX: u64 = 300_000;
+/// Most checks in a row that a monitor may ask for before its verdict changes.
+pub const CONFIRM_MAX: u8 = 100;
+/// Days a certificate must have left where nothing is given; the original's fixed number.
+pub const EXPIRE_DAYS_DEFAULT: u32 = 10;
+/// Most days a certificate may be asked to have left: ten years, longer than any is issued for.
+pub const EXPIRE_DAYS_MAX: u32 = 3_650;
+/// Redirects to follow where nothing is given; the original's fixed number.
+pub const REDIRECTS_DEFAULT: u8 = 10;
+
+/// Longest request method, in bytes. The longest registered one has 17.
+pub const METHOD_BYTES_MAX: usize = 32;
+/// Most header fields one monitor may send.
+pub const HEADERS_MAX: usize = 64;
+/// Names and values of all fields one monitor sends, in bytes: common servers take 8 KiB of head.
+pub const HEADER_BYTES_MAX: usize = 8_192;
+/// Largest request body of a monitor, in bytes: it stays in memory as long as the monitor.
+pub const REQUEST_BODY_BYTES_MAX: usize = 64 * 1_024;
+/// Most ranges in the list of good statuses.
+pub const STATUS_RANGES_MAX: usize = 32;
+/// Longest Location of a redirect that is followed, in bytes.
+pub const LOCATION_BYTES_MAX: usize = 8_192;
+/// Longest path of a file that a monitor may name, in bytes (PATH_MAX of Linux).
+pub const PATH_BYTES_MAX: usize = 4_096;
+
+/// Largest configuration file, in bytes: five million monitors of 200 bytes.
+pub const CONFIG_BYTES_MAX: u64 = 1 << 30;
+/// Deepest nesting inside one value of the configuration file; headers need three.
+pub const CONFIG_DEPTH_MAX: usize = 8;
+/// Largest monitor in the configuration file, in bytes after aliases are resolved.
+pub const CONFIG_MONITOR_BYTES_MAX: usize = 1 << 20;
+/// Bytes that all aliases and anchors of a configuration file may add: no alias bomb passes.
+pub const CONFIG_ALIAS_BYTES_MAX: usize = 64 << 20;
+/// Longest retention of samples, in days: a hundred years.
+pub const RETENTION_DAYS_MAX: u32 = 36_500;
+
 const _: () = assert!(INTERVAL_MS_MIN >= TICK_MS);
 const _: () = assert!(INTERVAL_MS_MIN <= INTERVAL_MS_DEFAULT);
 const _: () = assert!(TIMEOUT_MS_MIN >= TICK_MS && TIMEOUT_MS_DEFAULT <= TIMEOUT_MS_MAX);
 const _: () = assert!(BATCH_SAMPLES_MAX <= u16::MAX as usize);
 const _: () = assert!(BATCH_AGE_MS_MAX <= COMMIT_MS);
+const _: () = assert!(TIMEOUT_WEB_MS_ORIGINAL <= TIMEOUT_MS_MAX);
+const _: () = assert!(RETRIES_ORIGINAL <= RETRIES_MAX && REDIRECTS_DEFAULT <= REDIRECTS_MAX);
 
 /// Length of a compaction window, in milliseconds: five minutes of a monitor in one chunk keep
 /// five results of a 60 s interval together, which is where packing starts to pay.

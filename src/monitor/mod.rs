@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::MonitorId;
 use crate::sample::{Code, Verdict};
 
+pub mod address;
 pub mod message;
 pub mod partition;
 pub mod row;

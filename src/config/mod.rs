@@ -1,0 +1,403 @@
+//! The file of monitors and settings: read, checked, compared.
+//!
+//! Owns: the YAML file with `monitors:`, `defaults:` and `settings:`, where every problem is named
+//! by line and column. A bad monitor does not stop the good ones; a file that cannot be understood
+//! as a whole, or wrong settings, do. Costs about 1 KiB per monitor while it is held.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::fs;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value};
+
+use crate::limits::{CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX};
+use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
+
+pub mod diff;
+mod settings;
+mod yaml;
+
+pub use diff::{Diff, diff};
+pub use settings::{LogFormat, Settings};
+pub use yaml::Place;
+
+use yaml::{Data, Event, Events, Node, SyntaxError};
+
+/// One thing that is wrong, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file as named by the user.
+    pub file: Arc<str>,
+    /// Where in the file.
+    pub place: Place,
+    /// What.
+    pub error: RowError,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.file, self.place, self.error)
+    }
+}
+
+/// Why nothing of a file can be used.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It cannot be read, or is no UTF-8.
+    #[error("{file}: {source}; give --config a readable file")]
+    Unreadable {
+        /// The file as named by the user.
+        file: Arc<str>,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is not YAML, or uses it past our bounds.
+    #[error("{file}:{place}: {text}")]
+    NotYaml {
+        /// The file as named by the user.
+        file: Arc<str>,
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        text: String,
+    },
+    /// It is YAML and not a file of monitors.
+    #[error("{file}:{place}: {problem}; write `monitors:` with a list below it")]
+    Shape {
+        /// The file as named by the user.
+        file: Arc<str>,
+        /// Where.
+        place: Place,
+        /// What is wrong.
+        problem: &'static str,
+    },
+    /// Something that all monitors depend on is wrong: a key of the file, settings or defaults.
+    /// Problems of monitors are here too, so that all are told at once.
+    #[error("{}", lines(.0))]
+    Wrong(Vec<Problem>),
+}
+
+fn lines(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// One monitor of the file.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What was written, defaults filled in; a good monitor always has a name here.
+    pub row: MonitorRow,
+    /// The line it starts at, from 1.
+    pub line: u32,
+    /// The monitor, or everything that is wrong with it.
+    pub checked: Result<Checked, Vec<Problem>>,
+}
+
+/// What a file says.
+#[derive(Clone, Debug, Default)]
+pub struct Loaded {
+    /// Settings of the engine; a setting that is not given is absent.
+    pub settings: Settings,
+    /// The monitors, good and bad, in the order of the file.
+    pub monitors: Vec<Entry>,
+}
+
+impl Loaded {
+    /// Reads a file. Blocks while it does.
+    ///
+    /// # Errors
+    ///
+    /// See [`FileError`]. A bad monitor is no error here but an [`Entry`] that says so.
+    pub fn read(path: &Path, interner: &mut Interner) -> Result<Loaded, FileError> {
+        let file: Arc<str> = path.display().to_string().into();
+        match read_text(path) {
+            Ok(text) => Loaded::parse(file, &text, interner),
+            Err(source) => Err(FileError::Unreadable { file, source }),
+        }
+    }
+
+    /// Reads the text of a file that is called `file` in problems.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Loaded::read`].
+    pub fn parse(file: Arc<str>, text: &str, interner: &mut Interner) -> Result<Loaded, FileError> {
+        let mut draft = Draft { file: Arc::clone(&file), ..Draft::default() };
+        match draft.read(text) {
+            Ok(()) => draft.finish(interner),
+            Err(Stop::Syntax(SyntaxError { place, text })) => {
+                Err(FileError::NotYaml { file, place, text })
+            }
+            Err(Stop::Shape(place, problem)) => Err(FileError::Shape { file, place, problem }),
+        }
+    }
+
+    /// Every problem of every bad monitor; one in a default that many share is told once.
+    pub fn problems(&self) -> Vec<&Problem> {
+        let bad = self.monitors.iter().filter_map(|entry| entry.checked.as_ref().err());
+        distinct(bad.flatten())
+    }
+}
+
+fn read_text(path: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    let read = fs::File::open(path)?.take(CONFIG_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if read as u64 > CONFIG_BYTES_MAX {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "the file is larger than 1 GiB"));
+    }
+    Ok(text)
+}
+
+fn distinct<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<&'a Problem> {
+    let mut seen = HashSet::new();
+    let key = |problem: &Problem| (problem.place, problem.error.to_string());
+    problems.filter(|problem| seen.insert(key(problem))).collect()
+}
+
+/// Why reading ends early.
+enum Stop {
+    Syntax(SyntaxError),
+    Shape(Place, &'static str),
+}
+
+impl From<SyntaxError> for Stop {
+    fn from(error: SyntaxError) -> Stop {
+        Stop::Syntax(error)
+    }
+}
+
+/// A row, where its keys stand, and what was wrong on the way.
+#[derive(Default)]
+struct Written {
+    row: MonitorRow,
+    place: Place,
+    keys: Vec<(&'static str, Place)>,
+    problems: Vec<Problem>,
+}
+
+/// The file while it is read: defaults may stand below the monitors.
+#[derive(Default)]
+struct Draft {
+    file: Arc<str>,
+    settings: Settings,
+    defaults: Written,
+    monitors: Vec<Written>,
+    /// What is wrong outside of monitors.
+    problems: Vec<Problem>,
+}
+
+impl Draft {
+    fn read(&mut self, text: &str) -> Result<(), Stop> {
+        let mut events = Events::new(text.strip_prefix('\u{feff}').unwrap_or(text));
+        match events.document()? {
+            Some((Event::MapStart, _)) => {}
+            Some((_, place)) => return Err(Stop::Shape(place, "the file is not a map")),
+            None => return Err(Stop::Shape(Place::START, "the file is empty")),
+        }
+        let mut seen: Vec<String> = Vec::new();
+        loop {
+            let (key, at) = match events.next()? {
+                (Event::MapEnd, _) => break,
+                (Event::Text(key), at) => (key, at),
+                (_, at) => return Err(Stop::Shape(at, "a key of the file is not a text")),
+            };
+            if seen.contains(&key) {
+                return Err(Stop::Shape(at, "a key of the file is there twice"));
+            }
+            match key.as_str() {
+                "monitors" => self.read_monitors(&mut events)?,
+                "defaults" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.defaults = self.written(&node);
+                    self.problems.append(&mut self.defaults.problems);
+                    self.refuse_personal_defaults();
+                }
+                "settings" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.read_settings(&node);
+                }
+                _ => {
+                    let known = ["monitors", "defaults", "settings"];
+                    let error = RowError::unknown_key(&key, &known);
+                    self.problems.push(self.problem(at, error));
+                    events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                }
+            }
+            seen.push(key);
+        }
+        match events.document()? {
+            None => Ok(()),
+            Some((_, place)) => Err(Stop::Shape(place, "the file has a second document")),
+        }
+        .and_then(|()| match seen.iter().any(|key| key == "monitors") {
+            true => Ok(()),
+            false => Err(Stop::Shape(Place::START, "the file has no `monitors:`")),
+        })
+    }
+
+    fn read_monitors(&mut self, events: &mut Events<'_>) -> Result<(), Stop> {
+        match events.next()? {
+            (Event::ListStart, _) => {}
+            (Event::Null, _) => return Ok(()),
+            (_, at) => return Err(Stop::Shape(at, "`monitors` is not a list")),
+        }
+        while !events.at_list_end()? {
+            let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+            let written = self.written(&node);
+            self.monitors.push(written);
+        }
+        Ok(())
+    }
+
+    fn problem(&self, place: Place, error: RowError) -> Problem {
+        Problem { file: Arc::clone(&self.file), place, error }
+    }
+
+    /// Reads the keys of a monitor or of the defaults.
+    fn written(&self, node: &Node) -> Written {
+        let mut written = Written { place: node.place, ..Written::default() };
+        for (key, at, value) in self.entries(node, &mut written.problems) {
+            let mut row = std::mem::take(&mut written.row);
+            let set = self
+                .value(value, &mut written.problems)
+                .map_or(Ok(()), |value| row.set(key, &value));
+            written.row = row;
+            if let Err(error) = set {
+                let place = if error.is_unknown_key() { at } else { value.place };
+                written.problems.push(self.problem(place, error));
+            } else if let Some(known) = MonitorRow::KEYS.iter().find(|known| **known == key) {
+                written.keys.push((known, value.place));
+            }
+        }
+        written
+    }
+
+    /// The keys and values of a map; a second value of a key is a problem and left out.
+    fn entries<'a>(
+        &self,
+        node: &'a Node,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<(&'a str, Place, &'a Node)> {
+        let Data::Map(entries) = &node.data else {
+            let error = RowError::new("-", "", "not a map", "write keys with their values");
+            problems.push(self.problem(node.place, error));
+            return Vec::new();
+        };
+        let mut seen = HashSet::with_capacity(entries.len());
+        let mut once = Vec::with_capacity(entries.len());
+        for (key, at, value) in entries {
+            if !seen.insert(key) {
+                let error = RowError::new(key, "", "is there twice", "keep one");
+                problems.push(self.problem(*at, error));
+            } else {
+                once.push((key.as_str(), *at, value));
+            }
+        }
+        once
+    }
+
+    /// A node as a JSON value. `None` where it has a key twice.
+    fn value(&self, node: &Node, problems: &mut Vec<Problem>) -> Option<Value> {
+        Some(match &node.data {
+            Data::Null => Value::Null,
+            Data::Text(text) => Value::String(text.clone()),
+            Data::List(items) => {
+                let items = items.iter().map(|item| self.value(item, problems));
+                Value::Array(items.collect::<Option<_>>()?)
+            }
+            Data::Map(_) => {
+                let before = problems.len();
+                let entries = self.entries(node, problems);
+                if problems.len() > before {
+                    return None;
+                }
+                let mut map = Map::new();
+                for (name, _, value) in entries {
+                    map.insert(name.to_owned(), self.value(value, problems)?);
+                }
+                Value::Object(map)
+            }
+        })
+    }
+
+    fn refuse_personal_defaults(&mut self) {
+        for key in ["name", "target"] {
+            let place = self.defaults.keys.iter().find(|(given, _)| *given == key);
+            if let Some((_, place)) = place {
+                let fix = "write it with each monitor";
+                let error = RowError::new(key, "", "cannot have a default", fix);
+                self.problems.push(self.problem(*place, error));
+            }
+        }
+    }
+
+    fn read_settings(&mut self, node: &Node) {
+        if node.data == Data::Null {
+            return;
+        }
+        let mut problems = Vec::new();
+        for (key, at, value) in self.entries(node, &mut problems) {
+            let Some(json) = self.value(value, &mut problems) else { continue };
+            if let Err(error) = self.settings.set(key, &json) {
+                let place = if error.is_unknown_key() { at } else { value.place };
+                problems.push(self.problem(place, error));
+            }
+        }
+        self.problems.append(&mut problems);
+    }
+
+    /// Fills in the defaults and checks every monitor.
+    fn finish(mut self, interner: &mut Interner) -> Result<Loaded, FileError> {
+        let mut lines_of_names: HashMap<String, u32> = HashMap::with_capacity(self.monitors.len());
+        let mut monitors = Vec::with_capacity(self.monitors.len());
+        for mut written in std::mem::take(&mut self.monitors) {
+            written.row.fill_from(&self.defaults.row);
+            let mut problems = std::mem::take(&mut written.problems);
+            // What could not be read must not be told again as missing.
+            let unread: Vec<String> =
+                problems.iter().map(|problem| problem.error.field.clone()).collect();
+            let mut checked = check(&written.row, interner);
+            if let Ok(checked) = &checked {
+                written.row.name = Some(checked.about.name.clone());
+            }
+            let line = written.place.line;
+            if let Some(name) = &written.row.name
+                && let Some(first) = lines_of_names.get(name)
+            {
+                let problem = format!("is the name of the monitor in line {first} too");
+                let error = RowError::new("name", name, problem, "write another name");
+                match &mut checked {
+                    Ok(_) => checked = Err(vec![error]),
+                    Err(errors) => errors.push(error),
+                }
+            } else if let Some(name) = &written.row.name {
+                lines_of_names.insert(name.clone(), line);
+            }
+            let errors = checked.as_ref().err().map_or(&[][..], Vec::as_slice);
+            let news = errors.iter().filter(|error| !unread.contains(&error.field));
+            problems.extend(
+                news.map(|error| self.problem(self.place_of(&written, error), error.clone())),
+            );
+            let checked = match checked {
+                Ok(checked) if problems.is_empty() => Ok(checked),
+                _ => Err(problems),
+            };
+            monitors.push(Entry { row: written.row, line, checked });
+        }
+        let loaded = Loaded { settings: self.settings, monitors };
+        if self.problems.is_empty() {
+            return Ok(loaded);
+        }
+        let all = self.problems.iter().chain(loaded.problems());
+        Err(FileError::Wrong(distinct(all).into_iter().cloned().collect()))
+    }
+
+    /// Where the value of the error's key stands: with the monitor, else among the defaults, else
+    /// the start of the monitor.
+    fn place_of(&self, written: &Written, error: &RowError) -> Place {
+        let mut keys = written.keys.iter().chain(&self.defaults.keys);
+        keys.find(|(key, _)| *key == error.field).map_or(written.place, |(_, place)| *place)
+    }
+}
