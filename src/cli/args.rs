@@ -1,11 +1,11 @@
 //! What can be asked on the command line.
 //!
 //! Owns: commands, flags, their checks and their help. Every flag of `start` has a variable
-//! `ENGINE_*`, so that a unit or a container needs no command line. Leaves to others: settling what
-//! was not given.
+//! `ENGINE_*`, so that a unit or a container needs no command line. What was not given is absent:
+//! the file comes after the flags, and the defaults named in the help after both.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ use clap_complete::Shell;
 use probes::spec::Family;
 
 use crate::cli::args_help as help;
-use crate::limits::{SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN};
+use crate::config::LogFormat;
+use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN};
 use crate::monitor::Kind;
 use crate::sample::Verdict;
 
-/// The page of metrics where no other address is given.
-pub const LISTEN_DEFAULT: &str = "127.0.0.1:8787";
+/// The page of metrics where neither flag nor file gives an address.
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 
 /// Checks that your sites, ports, hosts and certificates answer, and how fast.
 #[derive(Debug, Parser)]
@@ -87,38 +88,27 @@ pub struct StartArgs {
     /// Folder for the database and the spool [default: see below]
     #[arg(long, value_name = "DIR", env = "ENGINE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
-    /// Address of the metrics page
-    #[arg(long, value_name = "ADDR", env = "ENGINE_LISTEN", default_value = LISTEN_DEFAULT)]
-    pub listen: SocketAddr,
+    /// Address of the metrics page [default: 127.0.0.1:8787]
+    #[arg(long, value_name = "ADDR", env = "ENGINE_LISTEN")]
+    pub listen: Option<SocketAddr>,
     /// Probes in flight per shard [default: 8192, less where the descriptor limit asks for it]
     #[arg(long, value_name = "N", env = "ENGINE_MAX_IN_FLIGHT")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: Option<u32>,
-    /// Form of the log lines on standard error
-    #[arg(long, value_enum, value_name = "FORM", env = "ENGINE_LOG_FORMAT")]
-    #[arg(default_value = "text")]
-    pub log_format: LogFormat,
+    /// Form of the log lines on standard error [default: text]
+    #[arg(long, value_name = "FORM", env = "ENGINE_LOG_FORMAT", value_parser = log_formats())]
+    pub log_format: Option<LogFormat>,
     /// Least important log lines to write: error, warn, info, debug, trace, or a filter such as
     /// `info,engine::store=debug`
     #[arg(long, value_name = "LEVEL", env = "ENGINE_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// Days to keep single results; sums per hour and day stay longer
-    #[arg(long, value_name = "DAYS", env = "ENGINE_RETENTION", default_value = "30")]
-    #[arg(value_parser = clap::value_parser!(u32).range(1..=36_500))]
-    pub retention: u32,
+    /// Days to keep single results; sums and changes of verdict stay longer [default: 7]
+    #[arg(long, value_name = "DAYS", env = "ENGINE_RETENTION")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(RETENTION_DAYS_MAX)))]
+    pub retention: Option<u32>,
     /// Stop in order after this time: demos and tests
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
-}
-
-/// Form of the log lines.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    /// For people
-    #[default]
-    Text,
-    /// One JSON object a line
-    Json,
 }
 
 /// Flags of `check`.
@@ -309,6 +299,13 @@ pub fn write_completions(shell: Shell, out: &mut dyn Write) {
 fn kinds() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(Kind::ALL.map(Kind::name))
         .try_map(|name| Kind::from_name(&name).ok_or("not a type"))
+}
+
+fn log_formats() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["text", "json"]).map(|name| match name.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    })
 }
 
 fn verdicts() -> impl TypedValueParser<Value = Verdict> {
