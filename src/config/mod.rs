@@ -210,9 +210,11 @@ impl Draft {
                 "monitors" => self.read_monitors(&mut events)?,
                 "defaults" => {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
-                    self.defaults = self.written(&node);
-                    self.problems.append(&mut self.defaults.problems);
-                    self.refuse_personal_defaults();
+                    if node.data != Data::Null {
+                        self.defaults = self.written("defaults", &node);
+                        self.problems.append(&mut self.defaults.problems);
+                        self.refuse_personal_defaults();
+                    }
                 }
                 "settings" => {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
@@ -245,7 +247,7 @@ impl Draft {
         }
         while !events.at_list_end()? {
             let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
-            let written = self.written(&node);
+            let written = self.written("monitors", &node);
             self.monitors.push(written);
         }
         Ok(())
@@ -256,9 +258,9 @@ impl Draft {
     }
 
     /// Reads the keys of a monitor or of the defaults.
-    fn written(&self, node: &Node) -> Written {
+    fn written(&self, of: &str, node: &Node) -> Written {
         let mut written = Written { place: node.place, ..Written::default() };
-        for (key, at, value) in self.entries(node, &mut written.problems) {
+        for (key, at, value) in self.entries(of, node, &mut written.problems) {
             let mut row = std::mem::take(&mut written.row);
             let set = self
                 .value(value, &mut written.problems)
@@ -277,11 +279,12 @@ impl Draft {
     /// The keys and values of a map; a second value of a key is a problem and left out.
     fn entries<'a>(
         &self,
+        of: &str,
         node: &'a Node,
         problems: &mut Vec<Problem>,
     ) -> Vec<(&'a str, Place, &'a Node)> {
         let Data::Map(entries) = &node.data else {
-            let error = RowError::new("-", "", "not a map", "write keys with their values");
+            let error = RowError::new(of, "", "not a map", "write keys with their values");
             problems.push(self.problem(node.place, error));
             return Vec::new();
         };
@@ -309,7 +312,7 @@ impl Draft {
             }
             Data::Map(_) => {
                 let before = problems.len();
-                let entries = self.entries(node, problems);
+                let entries = self.entries("headers", node, problems);
                 if problems.len() > before {
                     return None;
                 }
@@ -338,7 +341,7 @@ impl Draft {
             return;
         }
         let mut problems = Vec::new();
-        for (key, at, value) in self.entries(node, &mut problems) {
+        for (key, at, value) in self.entries("settings", node, &mut problems) {
             let Some(json) = self.value(value, &mut problems) else { continue };
             if let Err(error) = self.settings.set(key, &json) {
                 let place = if error.is_unknown_key() { at } else { value.place };
@@ -358,7 +361,10 @@ impl Draft {
             // What could not be read must not be told again as missing.
             let unread: Vec<String> =
                 problems.iter().map(|problem| problem.error.field.clone()).collect();
-            let mut checked = check(&written.row, interner);
+            let mut checked = match written.keys.is_empty() && !problems.is_empty() {
+                true => Err(Vec::new()), // Nothing could be read: no need to say what is missing.
+                false => check(&written.row, interner),
+            };
             if let Ok(checked) = &checked {
                 written.row.name = Some(checked.about.name.clone());
             }

@@ -307,3 +307,6 @@ fn time_of_day(wall_s: i64) -> String {
     let second = wall_s.rem_euclid(86_400);
     format!("{:02}:{:02}:{:02}", second / 3_600, second / 60 % 60, second % 60)
 }
+
+#[cfg(test)]
+mod tests;

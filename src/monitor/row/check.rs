@@ -378,3 +378,6 @@ impl Reader<'_> {
         TlsOptions { verify: row.tls_verify.unwrap_or(verify), server_name, ca_file }
     }
 }
+
+#[cfg(test)]
+mod tests;
