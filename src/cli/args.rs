@@ -1,11 +1,11 @@
 //! What can be asked on the command line.
 //!
 //! Owns: commands, flags, their checks and their help. Every flag of `start` has a variable
-//! `ENGINE_*`, so that a unit or a container needs no command line. Leaves to others: settling what
-//! was not given.
+//! `ENGINE_*`, so that a unit or a container needs no command line. What was not given is absent:
+//! the file comes after the flags, and the defaults named in the help after both.
 
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_M
 use crate::monitor::Kind;
 use crate::sample::Verdict;
 
-/// The page of metrics where no other address is given.
-pub const LISTEN_DEFAULT: &str = "127.0.0.1:8787";
+/// The page of metrics where neither flag nor file gives an address.
+pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
 
 /// Checks that your sites, ports, hosts and certificates answer, and how fast.
 #[derive(Debug, Parser)]
@@ -96,13 +96,13 @@ pub struct StartArgs {
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: Option<u32>,
     /// Form of the log lines on standard error [default: text]
-    #[arg(long, value_enum, value_name = "FORM", env = "ENGINE_LOG_FORMAT")]
+    #[arg(long, value_name = "FORM", env = "ENGINE_LOG_FORMAT", value_parser = log_formats())]
     pub log_format: Option<LogFormat>,
     /// Least important log lines to write: error, warn, info, debug, trace, or a filter such as
     /// `info,engine::store=debug`
     #[arg(long, value_name = "LEVEL", env = "ENGINE_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// Days to keep single results [default: 7]
+    /// Days to keep single results; sums and changes of verdict stay longer [default: 7]
     #[arg(long, value_name = "DAYS", env = "ENGINE_RETENTION")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(RETENTION_DAYS_MAX)))]
     pub retention: Option<u32>,
@@ -299,6 +299,13 @@ pub fn write_completions(shell: Shell, out: &mut dyn Write) {
 fn kinds() -> impl TypedValueParser<Value = Kind> {
     PossibleValuesParser::new(Kind::ALL.map(Kind::name))
         .try_map(|name| Kind::from_name(&name).ok_or("not a type"))
+}
+
+fn log_formats() -> impl TypedValueParser<Value = LogFormat> {
+    PossibleValuesParser::new(["text", "json"]).map(|name| match name.as_str() {
+        "json" => LogFormat::Json,
+        _ => LogFormat::Text,
+    })
 }
 
 fn verdicts() -> impl TypedValueParser<Value = Verdict> {

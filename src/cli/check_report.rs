@@ -228,12 +228,12 @@ fn cert_line(cert: &CertSummary) -> String {
 }
 
 /// Serialises a duration in microseconds as milliseconds.
-pub(super) fn millis<S: Serializer>(micros: &u32, out: S) -> Result<S::Ok, S::Error> {
+fn millis<S: Serializer>(micros: &u32, out: S) -> Result<S::Ok, S::Error> {
     out.serialize_f64(f64::from(*micros) / 1_000.0)
 }
 
 /// Serialises the phases that were reached as a map from name to milliseconds.
-pub(super) fn phases_ms<S: Serializer>(phases: &Timings, out: S) -> Result<S::Ok, S::Error> {
+fn phases_ms<S: Serializer>(phases: &Timings, out: S) -> Result<S::Ok, S::Error> {
     let reached = Phase::ALL.into_iter().filter_map(|phase| Some((phase, phases.get(phase)?)));
     out.collect_map(reached.map(|(phase, micros)| (phase.name(), f64::from(micros) / 1_000.0)))
 }

@@ -1,6 +1,6 @@
 //! Shows what the preflight found.
 //!
-//! Owns: the text and the JSON of `doctor`, and the lines with which `start` refuses.
+//! Owns: the text of `doctor`, and the lines with which `start` refuses.
 
 use std::fmt::Write;
 
@@ -33,15 +33,6 @@ pub fn render(findings: &[Finding], style: &Style) -> String {
     };
     let _ = writeln!(out, "\n{sum}");
     out
-}
-
-/// All findings as one JSON array of objects with `name`, `level`, `text` and `fix`.
-///
-/// # Errors
-///
-/// None that is known: the text is always valid.
-pub fn json(findings: &[Finding]) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(findings)
 }
 
 /// What `start` writes to standard error for each finding that forbids the start; empty where
@@ -108,7 +99,8 @@ the engine cannot start; failures: 1
 
     #[test]
     fn the_json_has_the_level_as_a_word() {
-        let json: serde_json::Value = serde_json::from_str(&json(&findings()).unwrap()).unwrap();
+        let json: serde_json::Value =
+            serde_json::from_str(&crate::cli::json(&findings()).unwrap()).unwrap();
         assert_eq!(json[1]["level"], "warn");
         assert_eq!(json[2]["name"], "io_uring");
     }

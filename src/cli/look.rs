@@ -2,21 +2,22 @@
 //!
 //! Owns: reading what they show, from the file or from the store, while an engine runs or not.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 
 use crate::cli::args::{DoctorArgs, MonitorsArgs, ResultsArgs, ValidateArgs, data_dir};
-use crate::cli::monitors::MonitorRow;
-use crate::cli::results::ResultRow;
+use crate::cli::results::ResultsPage;
 use crate::cli::style::Style;
-use crate::cli::{doctor as doctor_view, exit, monitors as monitors_view, results as results_view};
+use crate::cli::{
+    doctor as doctor_view, exit, json, monitors as monitors_view, results as results_view,
+};
 use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Wanted};
-use crate::store::view::{Evidence, Filter, Range};
+use crate::store::view::{Filter, Range, Results};
 use crate::store::{Read, SqliteReader, StoreError};
 
 /// Prints `text`, or why there is none.
@@ -49,8 +50,7 @@ pub fn validate(args: &ValidateArgs) -> u8 {
     };
     let code = if problems.is_empty() { exit::OK } else { exit::DOWN };
     if args.json {
-        let answer = json!({ "monitors": count, "problems": problems });
-        return show(serde_json::to_string_pretty(&answer), code);
+        return show(json(&json!({ "monitors": count, "problems": problems })), code);
     }
     for problem in &problems {
         eprintln!("error: {problem}");
@@ -73,55 +73,37 @@ pub fn monitors(args: &MonitorsArgs, style: &Style) -> u8 {
         problems: false,
         limit: args.limit as usize,
     };
-    let now_ms = wall_millis();
-    let rows = SqliteReader::open(&folder(&args.data_dir))
-        .and_then(|mut reader| reader.monitors(&filter))
-        .map(|views| views.into_iter().map(|view| MonitorRow::new(view, now_ms)).collect());
-    let rows: Vec<MonitorRow> = match rows {
-        Ok(rows) => rows,
-        Err(error) => return show(Err(error), exit::DOWN),
-    };
-    if args.json {
-        return show(monitors_view::json(&rows), exit::OK);
+    let found = SqliteReader::open(&folder(&args.data_dir))
+        .and_then(|mut reader| reader.monitors(&filter));
+    match found {
+        Ok(monitors) if args.json => show(json(&monitors), exit::OK),
+        found => {
+            show(found.map(|found| monitors_view::render(&found, wall_millis(), style)), exit::OK)
+        }
     }
-    show(Ok::<_, StoreError>(monitors_view::render(&rows, now_ms, style)), exit::OK)
 }
 
 /// Shows the last results of one monitor.
 pub fn results(args: &ResultsArgs, style: &Style) -> u8 {
-    let rows = match result_rows(args, &folder(&args.data_dir)) {
-        Ok(rows) => rows,
-        Err(error) => return show(Err(error), exit::DOWN),
-    };
-    if args.json {
-        return show(results_view::json(&rows), exit::OK);
+    match results_page(args) {
+        Ok(page) if args.json => show(json(&page), exit::OK),
+        page => show(page.map(|page| results_view::render(&page, style)), exit::OK),
     }
-    show(Ok::<_, StoreError>(results_view::render(&rows, style)), exit::OK)
 }
 
-fn result_rows(args: &ResultsArgs, folder: &Path) -> Result<Vec<ResultRow>, String> {
+fn results_page(args: &ResultsArgs) -> Result<ResultsPage, String> {
     let text = |error: StoreError| error.to_string();
-    let mut reader = SqliteReader::open(folder).map_err(text)?;
+    let mut reader = SqliteReader::open(&folder(&args.data_dir)).map_err(text)?;
     let monitor = reader.find(&args.monitor).map_err(text)?.ok_or_else(|| {
         format!("there is no monitor {:?}; `engine monitors` lists them", args.monitor)
     })?;
-    let since = args.since.map_or(0, |since| {
+    let from_ms = args.since.map_or(0, |since| {
         wall_millis().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     });
-    let range = Range { from_ms: since, to_ms: u64::MAX, limit: args.limit as usize };
-    let found = reader.results(monitor, &range).map_err(text)?;
-    for damaged in &found.damaged {
-        eprintln!("warning: {damaged}");
-    }
+    let range = Range { from_ms, limit: args.limit as usize, ..Range::default() };
+    let Results { results, damaged } = reader.results(monitor, &range).map_err(text)?;
     let evidence = reader.evidence(monitor).map_err(text)?;
-    let rows = found.results.into_iter().map(|view| {
-        let about = |words: &&Evidence| {
-            words.code == view.code && (words.first_ms..=words.last_ms).contains(&view.due_ms)
-        };
-        let message = evidence.iter().find(about).map(|words| words.message.clone());
-        ResultRow::new(view, message.unwrap_or_default())
-    });
-    Ok(rows.collect())
+    Ok(ResultsPage { id: monitor.0, name: args.monitor.clone(), results, evidence, damaged })
 }
 
 /// Looks at this host.
@@ -134,7 +116,7 @@ pub fn doctor(args: &DoctorArgs, style: &Style) -> u8 {
     let findings = preflight::run(&Wanted::new(cpus.len(), &folder));
     let code = doctor_view::exit_code(&findings);
     if args.json {
-        return show(doctor_view::json(&findings), code);
+        return show(json(&findings), code);
     }
     show(Ok::<_, StoreError>(doctor_view::render(&findings, style)), code)
 }

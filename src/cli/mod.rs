@@ -8,6 +8,8 @@
 //! Text that a target or a user chose goes through [`style::printable`] before it reaches a
 //! terminal: an escape sequence in a page title must not move anybody's cursor.
 
+use serde::Serialize;
+
 pub mod style;
 
 pub mod table;
@@ -35,6 +37,15 @@ pub mod look;
 pub mod check;
 
 pub mod start;
+
+/// What `--json` prints: rows and findings as they are.
+///
+/// # Errors
+///
+/// None that is known: the types printed here always have a JSON form.
+pub fn json(value: &impl Serialize) -> serde_json::Result<String> {
+    serde_json::to_string_pretty(value)
+}
 
 /// Exit codes. Scripts rely on them: a code never changes its meaning.
 pub mod exit {

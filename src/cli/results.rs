@@ -1,65 +1,28 @@
 //! The table of one monitor's results.
 //!
-//! Owns: what `results` shows of each check, as a table and as JSON. Leaves to others: reading them.
+//! Owns: what `results` shows of each check. Leaves to others: reading them (`store`).
 
-use probes::{Phase, Timings};
+use std::fmt::Write;
+
 use serde::Serialize;
 
-use crate::cli::check_report::{millis, phases_ms};
-use crate::cli::monitors::time;
-use crate::cli::style::{Style, duration_us, verdict_color};
+use crate::cli::style::{Color, Style, duration_us, printable, verdict_color};
 use crate::cli::table::{self, Cell, Column};
-use crate::sample::Verdict;
-use crate::store::view::ResultView;
+use crate::store::view::{Evidence, ResultView};
 
-/// One check.
+/// What is known of one monitor's checks; `--json` prints it as it is.
 #[derive(Clone, Debug, Serialize)]
-pub struct ResultRow {
-    /// When it was due, in milliseconds since the Unix epoch; in JSON RFC 3339.
-    #[serde(rename = "due", serialize_with = "time")]
-    pub due_ms: u64,
-    /// The verdict after it.
-    pub verdict: Verdict,
-    /// The stable word of the result: `ok`, a failure, a fault or why it was missed.
-    pub code: String,
-    /// Status of the HTTP answer.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub http_status: Option<u16>,
-    /// How long it took, in microseconds; in JSON in milliseconds.
-    #[serde(rename = "total_ms", serialize_with = "millis")]
-    pub total_us: u32,
-    /// Time per phase; in JSON in milliseconds, without the phases that were not reached.
-    #[serde(rename = "phases_ms", serialize_with = "phases_ms")]
-    pub phases: Timings,
-    /// Attempts made; 0 where it never started.
-    pub attempts: u8,
-    /// The message; empty where it was not kept.
-    pub message: String,
-}
-
-impl ResultRow {
-    /// The row for a stored result and the message that was kept about it.
-    pub fn new(view: ResultView, message: String) -> ResultRow {
-        let phases = view.phases;
-        let micros =
-            [phases.resolve, phases.connect, phases.tls, phases.wait, phases.transfer];
-        let mut timings = Timings::NONE;
-        for (phase, micros) in Phase::ALL.into_iter().zip(micros) {
-            if let Some(micros) = micros {
-                timings.set_micros(phase, micros);
-            }
-        }
-        ResultRow {
-            due_ms: view.due_ms,
-            verdict: view.verdict,
-            code: view.result.to_owned(),
-            http_status: view.http_status,
-            total_us: view.total_us.unwrap_or(0),
-            phases: timings,
-            attempts: view.attempts,
-            message,
-        }
-    }
+pub struct ResultsPage {
+    /// The monitor's number.
+    pub id: u64,
+    /// Its name.
+    pub name: String,
+    /// The checks, in the order in which they are shown.
+    pub results: Vec<ResultView>,
+    /// Words about its failures: each is shown with the results of its time and code.
+    pub evidence: Vec<Evidence>,
+    /// What is stored and could not be read.
+    pub damaged: Vec<String>,
 }
 
 const COLUMNS: [Column; 10] = [
@@ -75,89 +38,127 @@ const COLUMNS: [Column; 10] = [
     Column::shrinking("MESSAGE"),
 ];
 
-/// The table of results, in the order given.
-pub fn render(rows: &[ResultRow], style: &Style) -> String {
-    if rows.is_empty() {
-        return "no results\n".to_owned();
-    }
-    let cells: Vec<Vec<Cell>> = rows.iter().map(|row| cells(row, style)).collect();
-    table::render(&COLUMNS, &cells, style)
-}
-
-fn cells(row: &ResultRow, style: &Style) -> Vec<Cell> {
-    let result = match row.http_status {
-        Some(status) => format!("{} {status}", row.code),
-        None => row.code.clone(),
+/// The table of results, and a line for each stored thing that could not be read.
+pub fn render(page: &ResultsPage, style: &Style) -> String {
+    let mut out = if page.results.is_empty() {
+        "no results\n".to_owned()
+    } else {
+        let rows = page.results.iter().map(|result| cells(result, &page.evidence, style));
+        table::render(&COLUMNS, &rows.collect::<Vec<_>>(), style)
     };
-    let total = if row.attempts == 0 { "–".to_owned() } else { duration_us(row.total_us) };
-    let mut cells = vec![
-        style.time(row.due_ms).into(),
-        Cell::colored(row.verdict.name(), verdict_color(row.verdict)),
-        result.into(),
-        total.into(),
-    ];
-    let phase = |phase| row.phases.get(phase).map_or_else(|| "–".to_owned(), duration_us);
-    cells.extend(Phase::ALL.map(|name| phase(name).into()));
-    cells.push(row.message.as_str().into());
-    cells
+    for damaged in &page.damaged {
+        let line = format!("not readable: {}", printable(damaged));
+        let _ = writeln!(out, "{}", style.paint(Color::Yellow, &line));
+    }
+    out
 }
 
-/// All results as one JSON array.
-///
-/// # Errors
-///
-/// None that is known: the text is always valid.
-pub fn json(rows: &[ResultRow]) -> serde_json::Result<String> {
-    serde_json::to_string_pretty(rows)
+fn cells(result: &ResultView, evidence: &[Evidence], style: &Style) -> Vec<Cell> {
+    let word = match result.http_status {
+        Some(status) => format!("{} {status}", result.result),
+        None => result.result.to_owned(),
+    };
+    let time = |micros: Option<u32>| micros.map_or_else(|| "–".to_owned(), duration_us);
+    let started = (result.attempts > 0).then_some(result.total_us).flatten();
+    let phases = &result.phases;
+    let about = evidence.iter().find(|evidence| {
+        evidence.code == result.code
+            && (evidence.first_ms..=evidence.last_ms).contains(&result.due_ms)
+    });
+    vec![
+        style.time(result.due_ms).into(),
+        Cell::colored(result.verdict.name(), verdict_color(result.verdict)),
+        word.into(),
+        time(started).into(),
+        time(phases.resolve).into(),
+        time(phases.connect).into(),
+        time(phases.tls).into(),
+        time(phases.wait).into(),
+        time(phases.transfer).into(),
+        about.map_or("", |evidence| evidence.message.as_str()).into(),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample::Verdict;
+    use crate::store::view::Phases;
 
-    fn rows() -> Vec<ResultRow> {
-        let mut phases = Timings::NONE;
-        phases.set_micros(Phase::Connect, 380);
-        phases.set_micros(Phase::Wait, 40_820);
-        let good = ResultRow {
-            due_ms: 1_795_444_849_000,
-            verdict: Verdict::Up,
-            code: "ok".into(),
+    const DUE_MS: u64 = 1_795_444_849_000;
+
+    fn page() -> ResultsPage {
+        let good = ResultView {
+            due_ms: DUE_MS,
+            lag_us: Some(900),
+            total_us: Some(41_200),
+            phases: Phases { connect: Some(380), wait: Some(40_820), ..Phases::default() },
+            code: 0,
+            result: "ok",
             http_status: Some(200),
-            total_us: 41_200,
-            phases,
+            phase: Some("transfer"),
             attempts: 1,
-            message: String::new(),
+            verdict: Verdict::Up,
+            body_bytes: 1_024,
         };
-        let missed = ResultRow {
-            code: "overrun".into(),
+        let missed = ResultView {
+            due_ms: DUE_MS - 60_000,
+            total_us: Some(0),
+            phases: Phases::default(),
+            code: 2001,
+            result: "overrun",
             http_status: None,
-            total_us: 0,
-            phases: Timings::NONE,
             attempts: 0,
             ..good.clone()
         };
-        vec![good, missed]
+        let refused = ResultView {
+            due_ms: DUE_MS - 120_000,
+            phases: Phases::default(),
+            code: 10,
+            result: "connect_refused",
+            http_status: None,
+            verdict: Verdict::Down,
+            ..good.clone()
+        };
+        let evidence = |code, first_ms, message: &str| Evidence {
+            first_ms,
+            last_ms: DUE_MS,
+            times: 2,
+            code,
+            result: "connect_refused",
+            message: message.into(),
+            detail: None,
+        };
+        ResultsPage {
+            id: 1,
+            name: "shop".into(),
+            results: vec![good, missed, refused],
+            evidence: vec![
+                evidence(10, DUE_MS - 60_000, "too late"),
+                evidence(12, DUE_MS - 180_000, "other code"),
+                evidence(10, DUE_MS - 180_000, "connection refused"),
+            ],
+            damaged: vec!["chunk 1: \x1bbad".into()],
+        }
     }
 
     #[test]
-    fn a_missed_check_has_no_times() {
-        let wanted = "\
-DUE                  VERDICT  RESULT     TOTAL  RESOLVE  CONNECT  TLS     WAIT  TRANSFER  MESSAGE
-2026-11-23 14:40:49  up       ok 200   41.2 ms        –  0.38 ms    –  40.8 ms         –
-2026-11-23 14:40:49  up       overrun        –        –        –    –        –         –
-";
-        let shown = render(&rows(), &Style::plain());
-        assert_eq!(shown, wanted, "\n{shown}");
-        assert_eq!(render(&[], &Style::plain()), "no results\n");
+    fn a_failure_has_its_words_and_a_missed_check_no_times() {
+        let wanted = [
+            "DUE VERDICT RESULT TOTAL RESOLVE CONNECT TLS WAIT TRANSFER MESSAGE",
+            "2026-11-23 14:40:49 up ok 200 41.2 ms – 0.38 ms – 40.8 ms –",
+            "2026-11-23 14:39:49 up overrun – – – – – –",
+            "2026-11-23 14:38:49 down connect_refused 41.2 ms – – – – – connection refused",
+            "not readable: chunk 1: ·bad",
+        ];
+        let shown = render(&page(), &Style::plain());
+        let words = |line: &str| line.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert_eq!(shown.lines().map(words).collect::<Vec<_>>(), wanted, "\n{shown}");
     }
 
     #[test]
-    fn the_json_has_only_the_phases_that_were_reached() {
-        let json: serde_json::Value = serde_json::from_str(&json(&rows()).unwrap()).unwrap();
-        assert_eq!(json[0]["phases_ms"], serde_json::json!({"connect": 0.38, "wait": 40.82}));
-        assert_eq!(json[0]["due"], "2026-11-23T14:40:49.000Z");
-        assert_eq!(json[1]["phases_ms"], serde_json::json!({}));
-        assert_eq!(json[1].get("http_status"), None);
+    fn no_results_are_said_in_words() {
+        let page = ResultsPage { results: vec![], damaged: vec![], ..page() };
+        assert_eq!(render(&page, &Style::plain()), "no results\n");
     }
 }

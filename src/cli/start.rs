@@ -5,7 +5,7 @@
 
 use std::fs;
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -82,11 +82,8 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
     logs::start(&args.log_level, format, log_file.as_deref()).map_err(unfit)?;
 
     let options = options(args, &settings, data_dir)?;
-    let listen = args.listen.or(settings.listen);
-    let listen = match listen.map_or_else(|| LISTEN_DEFAULT.parse(), Ok::<SocketAddr, _>) {
-        Ok(listen) => Listener::bind(listen).map_err(unfit)?,
-        Err(error) => return Err(unfit(error)),
-    };
+    let listen = args.listen.or(settings.listen).unwrap_or(LISTEN_DEFAULT);
+    let listen = Listener::bind(listen).map_err(unfit)?;
     let address = listen.address().map_err(unfit)?;
     let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
     let applied = match engine.apply(SOURCE, loaded) {

@@ -125,10 +125,10 @@ fn wants_color(when: ColorWhen, tty: bool, env: impl Fn(&str) -> Option<String>)
 /// `text` without anything that moves a cursor or turns text around: control characters, line
 /// breaks and bidirectional overrides (Unicode TR9) become `·`.
 pub fn printable(text: &str) -> Cow<'_, str> {
-    let bad = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}');
+    let isolates = |c: char| matches!(c, '\u{2066}'..='\u{2069}');
+    let breaks = |c: char| c.is_control() || matches!(c, '\u{2028}' | '\u{2029}');
+    let bad = |c: char| breaks(c) || turns(c) || isolates(c);
     if !text.contains(bad) {
         return Cow::Borrowed(text);
     }

@@ -6,7 +6,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
 use serde_json::Value;
 
 use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX};
@@ -14,7 +13,7 @@ use crate::monitor::row::RowError;
 use crate::monitor::row::written::read_into;
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people
     #[default]

@@ -126,8 +126,8 @@ pub fn demo_expectations() -> Vec<(&'static str, Verdict)> {
     DEMO.iter().map(|demo| (demo.name, demo.verdict)).collect()
 }
 
-/// The demo monitors as a configuration file. `ca_file` is where the caller has written
-/// [`Farm::ca_pem`]. Monitors of behaviours that the farm was started without are left out.
+/// The demo monitors as a configuration file. `ca_file` is the full path where the caller has
+/// written [`Farm::ca_pem`]. Monitors of behaviours that the farm was started without are left out.
 ///
 /// Every monitor has the tags `demo` and `expect-up` or `expect-down`.
 pub fn demo_monitors(farm: &Farm, ca_file: &Path) -> String {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use probes::ProbeSpec;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -14,7 +15,10 @@ use rustls::{CertificateError, ClientConfig, ClientConnection, RootCertStore};
 
 use super::behaviour::{BODY_BYTES, NEEDLE, REDIRECT_HOPS};
 use super::*;
+use crate::config::Loaded;
 use crate::monitor::Kind;
+use crate::monitor::row::Interner;
+use crate::sample::Verdict;
 
 const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 /// Only to end a broken test; no test waits for it.
@@ -252,22 +256,43 @@ fn a_dropped_farm_refuses_on_every_port_and_closes_what_was_open() {
 }
 
 #[test]
-fn the_demo_names_every_kind_every_behaviour_and_every_expectation_once() {
+fn the_demo_is_a_good_configuration_of_every_kind_and_behaviour() {
     let farm = Farm::start(HERE, DEMO_BEHAVIOURS).unwrap();
-    let yaml = demo_monitors(&farm, Path::new("ca \"1\".pem"));
-    for kind in Kind::ALL {
-        assert!(yaml.contains(&format!("type: {}\n", kind.name())), "{kind:?}");
+    let ca_file = "/var/lib/a \"strange\" folder/ca.pem";
+    let yaml = demo_monitors(&farm, Path::new(ca_file));
+    let loaded = Loaded::parse("demo".into(), &yaml, &mut Interner::default()).unwrap();
+    assert_eq!(loaded.problems(), Vec::<&crate::config::Problem>::new(), "{yaml}");
+
+    let mut kinds = HashSet::new();
+    let mut ports = HashSet::new();
+    for entry in &loaded.monitors {
+        let checked = entry.checked.as_ref().unwrap();
+        kinds.insert(checked.kind);
+        ports.insert(checked.spec.port());
+        if let ProbeSpec::Tls(spec) = &checked.spec {
+            let on_farm = spec.port != farm.port(Behaviour::PlainOnTls).unwrap();
+            assert_eq!(spec.tls.ca_file.as_deref(), on_farm.then_some(ca_file));
+        }
     }
+    assert_eq!(kinds.len(), Kind::ALL.len());
     for (behaviour, address) in farm.addresses() {
-        assert!(yaml.contains(&format!(":{}", address.port())), "{behaviour:?} is not used");
+        assert!(ports.contains(&address.port()), "{behaviour:?} is not used");
     }
-    let expectations = demo_expectations();
-    let names: HashSet<_> = expectations.iter().map(|(name, _)| name).collect();
-    assert_eq!(names.len(), expectations.len());
-    for (name, verdict) in &expectations {
-        assert!(yaml.contains(&format!("- name: {name}\n")), "{name}");
-        assert!(matches!(verdict, crate::sample::Verdict::Up | crate::sample::Verdict::Down));
-    }
-    assert_eq!(yaml.matches("- name:").count(), expectations.len());
-    assert!(yaml.contains(r#"ca_file: "ca \"1\".pem""#));
+}
+
+#[test]
+fn the_demo_expects_a_verdict_of_each_monitor_and_says_so_in_a_tag() {
+    let farm = Farm::start(HERE, DEMO_BEHAVIOURS).unwrap();
+    let yaml = demo_monitors(&farm, Path::new("/ca.pem"));
+    let loaded = Loaded::parse("demo".into(), &yaml, &mut Interner::default()).unwrap();
+    let written = loaded.monitors.iter().map(|entry| {
+        let tags = entry.row.tags.clone().unwrap();
+        (entry.row.name.clone().unwrap(), tags[1].clone())
+    });
+    let expected = demo_expectations().into_iter();
+    let expected = expected.map(|(name, verdict)| {
+        assert!(matches!(verdict, Verdict::Up | Verdict::Down), "{name}");
+        (name.to_owned(), format!("expect-{}", verdict.name()))
+    });
+    assert_eq!(written.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
 }

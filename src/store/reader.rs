@@ -3,6 +3,7 @@
 //! Owns: the questions as SQL, and how head rows and chunks make one history. A reader holds no
 //! lock that the writer waits for (WAL). A day of one monitor is 288 chunks: about 20 ms.
 
+use std::cmp::Reverse;
 use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
@@ -179,7 +180,7 @@ impl Read for SqliteReader {
         self.chunk_results(&mut found, range)?;
         self.set_aside(&mut found, range)?;
         transaction.finish()?;
-        found.samples.sort_by(|a, b| b.due_ms.cmp(&a.due_ms));
+        found.samples.sort_by_key(|sample| Reverse(sample.due_ms));
         found.samples.truncate(range.limit);
         let results = found.samples.iter().map(ResultView::from).collect();
         Ok(Results { results, damaged: found.damaged })

@@ -121,6 +121,18 @@ fn flags_that_may_be_repeated_keep_their_order() {
 }
 
 #[test]
+fn a_start_without_flags_leaves_everything_to_the_file() {
+    let Command::Start(start) = parse(&["start"]).unwrap().command else { panic!("not a start") };
+    assert_eq!((start.cores, start.listen, start.max_in_flight), (None, None, None));
+    assert_eq!((start.data_dir, start.retention, start.log_format), (None, None, None));
+    let help = Args::command().find_subcommand_mut("start").unwrap().render_long_help().to_string();
+    assert!(help.contains(&format!("[default: {LISTEN_DEFAULT}]")), "{help}");
+    let days = crate::limits::RESULTS_AGE_MS_DEFAULT / 86_400_000;
+    assert!(help.contains(&format!("[default: {days}]")), "{help}");
+    assert!(help.contains(&crate::limits::INFLIGHT_DEFAULT.to_string()), "{help}");
+}
+
+#[test]
 fn times_are_read_with_their_unit() {
     let read = |text| parse_duration(text).map(|time| time.as_millis());
     assert_eq!(read("250ms"), Ok(250));

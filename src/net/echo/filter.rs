@@ -39,52 +39,50 @@ fn step(code: u16, k: u32) -> SockFilter {
 }
 
 /// For IPv4 (RFC 792), where a packet begins with its IP header: type 0 with our identifier, or
-/// types 3, 11 and 12 around a request (type 8) with it.
-pub(super) fn v4(id: u16) -> [SockFilter; 21] {
+/// types 3 and 11 around a request (type 8) with it.
+pub(super) fn v4(id: u16) -> [SockFilter; 20] {
     let id = u32::from(id);
     [
         step(X_HEADER_LENGTH, 0),
         step(LOAD_BYTE_AT_X, 0),
-        jump(2, 0, 17, 3),
-        jump(3, 3, 6, 4),
-        jump(4, 11, 6, 5),
-        jump(5, 12, 6, 20),
+        jump(2, 0, 16, 3),
+        jump(3, 3, 5, 4),
+        jump(4, 11, 5, 19),
         step(LOAD_BYTE_AT_X, 8 + 9), // The protocol of the quoted packet is ICMP.
-        jump(7, 1, 8, 20),
+        jump(6, 1, 7, 19),
         step(LOAD_BYTE_AT_X, 8),
         step(AND, 0x0f),
         step(SHIFT_LEFT, 2),
         step(ADD_X, 0),
         step(X_FROM_A, 0), // Past the quoted IP header, less the 8 bytes in front of it.
         step(LOAD_BYTE_AT_X, 8),
-        jump(14, 8, 15, 20),
+        jump(13, 8, 14, 19),
         step(LOAD_HALF_AT_X, 8 + 4),
-        jump(16, id, 19, 20),
+        jump(15, id, 18, 19),
         step(LOAD_HALF_AT_X, 4),
-        jump(18, id, 19, 20),
+        jump(17, id, 18, 19),
         step(RETURN, u32::MAX),
         step(RETURN, 0),
     ]
 }
 
 /// For IPv6 (RFC 4443), where a packet begins with its ICMPv6 header: type 129 with our
-/// identifier, or types 1, 3 and 4 around a request (type 128) with it.
-pub(super) fn v6(id: u16) -> [SockFilter; 15] {
+/// identifier, or types 1 and 3 around a request (type 128) with it.
+pub(super) fn v6(id: u16) -> [SockFilter; 14] {
     let id = u32::from(id);
     [
         step(LOAD_BYTE, 0),
-        jump(1, 129, 11, 2),
-        jump(2, 1, 5, 3),
-        jump(3, 3, 5, 4),
-        jump(4, 4, 5, 14),
+        jump(1, 129, 10, 2),
+        jump(2, 1, 4, 3),
+        jump(3, 3, 4, 13),
         step(LOAD_BYTE, 8 + 6), // The next header of the quoted packet is ICMPv6.
-        jump(6, 58, 7, 14),
+        jump(5, 58, 6, 13),
         step(LOAD_BYTE, 8 + 40),
-        jump(8, 128, 9, 14),
+        jump(7, 128, 8, 13),
         step(LOAD_HALF, 8 + 40 + 4),
-        jump(10, id, 13, 14),
+        jump(9, id, 12, 13),
         step(LOAD_HALF, 4),
-        jump(12, id, 13, 14),
+        jump(11, id, 12, 13),
         step(RETURN, u32::MAX),
         step(RETURN, 0),
     ]

@@ -11,11 +11,11 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{ControlMessageOwned, RecvMsg, SockaddrStorage};
 use probes::Nanos;
-use probes::icmp::{Cookie, Parsed, Source};
+use probes::icmp::wire::{Quoted, Reason, parse, quoted_echo};
+use probes::icmp::{Cookie, Delivery, Message, PAYLOAD_BYTES, Reply, Undelivered, Version};
 
-use super::PAYLOAD_BYTES;
 use super::sent::Sent;
-use super::socket::{EchoFamily, EchoKind};
+use super::socket::EchoKind;
 use super::stamps::{ReadAt, Stamps};
 use crate::clock::BothClocks;
 
@@ -37,9 +37,9 @@ pub enum EchoEvent {
     Unreachable {
         /// As given to [`Echo::queue`].
         token: u64,
-        /// ICMP type: for IPv4 3, 11 or 12 (RFC 792), for IPv6 1, 3 or 4 (RFC 4443).
-        icmp_type: u8,
-        /// ICMP code.
+        /// Unreachable, or lost on the way.
+        reason: Reason,
+        /// ICMP code (RFC 792, RFC 4443).
         code: u8,
         /// Who said so; this host itself where its neighbour does not answer.
         from: IpAddr,
@@ -89,7 +89,8 @@ pub struct EchoCounters {
 
 /// All that is needed to judge a packet.
 pub(super) struct Judge {
-    source: Source,
+    version: Version,
+    delivery: Delivery,
     id: u16,
     cookie: Cookie,
     sent: Sent,
@@ -109,14 +110,15 @@ struct Control {
 }
 
 impl Judge {
-    pub(super) fn new(family: EchoFamily, kind: EchoKind, id: u16) -> Judge {
-        let source = match (family, kind) {
-            (EchoFamily::V4, EchoKind::Datagram) => Source::V4Datagram,
-            (EchoFamily::V4, EchoKind::Raw) => Source::V4Raw,
-            (EchoFamily::V6, _) => Source::V6,
+    pub(super) fn new(version: Version, kind: EchoKind, id: u16) -> Judge {
+        let delivery = match (version, kind) {
+            (Version::V4, EchoKind::Datagram) => Delivery::DatagramV4,
+            (Version::V4, EchoKind::Raw) => Delivery::RawV4,
+            (Version::V6, _) => Delivery::V6,
         };
         Judge {
-            source,
+            version,
+            delivery,
             id,
             cookie: Cookie::new(),
             sent: Sent::default(),
@@ -161,12 +163,12 @@ impl Judge {
             self.kernel_drops = drops;
         }
         let from = ip(packet.address.as_ref()?)?;
-        match Parsed::parse(self.source, bytes) {
-            Some(Parsed::Reply { id, seq, payload, .. }) if id == self.id => {
-                self.reply(seq, payload, from, control, read_at)
+        match parse(self.delivery, bytes) {
+            Some(Message::Reply(reply)) if reply.id == self.id => {
+                self.reply(reply, from, control, read_at)
             }
-            Some(Parsed::Error { icmp_type, code, id, seq, to, payload }) if id == self.id => {
-                self.error(icmp_type, code, seq, to, payload, from)
+            Some(Message::Undelivered(error)) if error.echo.id == self.id => {
+                self.undelivered(error, from)
             }
             _ => {
                 self.counters.foreign += 1;
@@ -177,12 +179,12 @@ impl Judge {
 
     fn reply(
         &mut self,
-        seq: u16,
-        payload: &[u8],
+        reply: Reply<'_>,
         from: IpAddr,
         control: Control,
         read_at: ReadAt,
     ) -> Option<EchoEvent> {
+        let Reply { seq, payload, .. } = reply;
         let Some((token, sent)) = self.cookie.open(payload, seq, from) else {
             let reason = match () {
                 () if payload.len() < PAYLOAD_BYTES => &mut self.counters.truncated,
@@ -199,17 +201,10 @@ impl Judge {
         Some(EchoEvent::Reply { token, rtt_us, ttl: control.ttl, from })
     }
 
-    fn error(
-        &mut self,
-        icmp_type: u8,
-        code: u8,
-        seq: u16,
-        to: IpAddr,
-        payload: &[u8],
-        from: IpAddr,
-    ) -> Option<EchoEvent> {
-        let whole = payload.get(..PAYLOAD_BYTES);
-        if whole.is_some_and(|payload| self.cookie.open(payload, seq, to).is_none()) {
+    fn undelivered(&mut self, error: Undelivered<'_>, from: IpAddr) -> Option<EchoEvent> {
+        let Undelivered { reason, code, to, echo: Quoted { seq, payload, .. } } = error;
+        let whole = payload.len() == PAYLOAD_BYTES;
+        if whole && self.cookie.open(payload, seq, to).is_none() {
             self.counters.forged += 1;
             return None;
         }
@@ -218,28 +213,32 @@ impl Judge {
             return None;
         };
         self.counters.unreachable += 1;
-        Some(EchoEvent::Unreachable { token, icmp_type, code, from })
+        Some(EchoEvent::Unreachable { token, reason, code, from })
     }
 
     /// Judges a message from the error queue of a datagram socket: the request as it was quoted,
-    /// from its ICMP header on, with the address that was asked. The kernel has compared the
-    /// identifier.
+    /// with the address that was asked. The kernel has compared the identifier.
     pub(super) fn queued_error(
         &mut self,
         message: &RecvMsg<'_, '_, SockaddrStorage>,
     ) -> Option<EchoEvent> {
         let quoted = message.iovs().next().unwrap_or_default();
-        let to = ip(message.address.as_ref()?)?;
-        let (error, from) = extended_error(message)?;
-        let by_icmp = [libc::SO_EE_ORIGIN_ICMP, libc::SO_EE_ORIGIN_ICMP6];
-        let (Some(&[high, low]), true) = (quoted.get(6..8), by_icmp.contains(&error.ee_origin))
+        let to = message.address.as_ref().and_then(ip);
+        let (Some(to), Some(echo), Some((error, from))) =
+            (to, quoted_echo(self.version, quoted), extended_error(message))
         else {
             self.counters.foreign += 1;
             return None;
         };
-        let payload = quoted.get(8..).unwrap_or_default();
-        let seq = u16::from_be_bytes([high, low]);
-        self.error(error.ee_type, error.ee_code, seq, to, payload, from)
+        let reason = match (error.ee_origin, error.ee_type) {
+            (libc::SO_EE_ORIGIN_ICMP, 3) | (libc::SO_EE_ORIGIN_ICMP6, 1) => Reason::Unreachable,
+            (libc::SO_EE_ORIGIN_ICMP, 11) | (libc::SO_EE_ORIGIN_ICMP6, 3) => Reason::TimeExceeded,
+            _ => {
+                self.counters.foreign += 1;
+                return None;
+            }
+        };
+        self.undelivered(Undelivered { reason, code: error.ee_code, to, echo }, from)
     }
 }
 

@@ -16,7 +16,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg, recvmsg, sendmmsg};
 use nix::sys::time::TimeSpec;
-use probes::icmp::EchoRequest;
+use probes::icmp::wire::write_echo;
+use probes::icmp::{ECHO_BYTES, Version};
 
 use self::judge::Judge;
 use self::socket::Opened;
@@ -37,15 +38,11 @@ mod judge;
 mod tests;
 
 pub use judge::{EchoCounters, EchoEvent};
-pub use socket::{EchoFamily, EchoKind, EchoUnavailable};
+pub use socket::{EchoKind, EchoUnavailable};
 
-/// Payload of a request: what the cookie takes, and what ping(8) sends.
-const PAYLOAD_BYTES: usize = 56;
-/// ICMP header and payload.
-const REQUEST_BYTES: usize = 8 + PAYLOAD_BYTES;
-/// Bytes kept of a packet that came: a reply with the longest IPv4 header is 124 bytes long, an
-/// error that quotes a request and is itself behind such a header 232.
-const RECEIVE_BYTES: usize = 256;
+/// Bytes kept of a packet that came: no error is longer (RFC 1812 section 4.3.2.3), let alone a
+/// reply.
+const RECEIVE_BYTES: usize = 576;
 
 #[derive(Clone, Copy, Debug)]
 struct Request {
@@ -56,12 +53,12 @@ struct Request {
 /// The ICMP socket of one shard and one address family.
 pub struct Echo {
     socket: socket2::Socket,
-    family: EchoFamily,
+    version: Version,
     kind: EchoKind,
     id: u16,
     queue: VecDeque<Request>,
     next_seq: u16,
-    packets: Box<[[u8; REQUEST_BYTES]; ECHO_BATCH_MAX]>,
+    packets: Box<[[u8; ECHO_BYTES]; ECHO_BATCH_MAX]>,
     addresses: Vec<Option<SockaddrStorage>>,
     buffers: Box<[[u8; RECEIVE_BYTES]; ECHO_BATCH_MAX]>,
     error_control: Vec<u8>,
@@ -76,20 +73,20 @@ impl Echo {
     /// # Errors
     ///
     /// Neither kind can be opened: the text names the settings that decide.
-    pub fn open(family: EchoFamily, buffer_bytes: usize) -> Result<Echo, EchoUnavailable> {
-        socket::open(family, buffer_bytes).map(|opened| Echo::new(family, opened))
+    pub fn open(version: Version, buffer_bytes: usize) -> Result<Echo, EchoUnavailable> {
+        socket::open(version, buffer_bytes).map(|opened| Echo::new(version, opened))
     }
 
-    fn new(family: EchoFamily, opened: Opened) -> Echo {
+    fn new(version: Version, opened: Opened) -> Echo {
         let Opened { socket, kind, id } = opened;
         Echo {
             socket,
-            family,
+            version,
             kind,
             id,
             queue: VecDeque::new(),
             next_seq: 0,
-            packets: Box::new([[0; REQUEST_BYTES]; ECHO_BATCH_MAX]),
+            packets: Box::new([[0; ECHO_BYTES]; ECHO_BATCH_MAX]),
             addresses: Vec::with_capacity(ECHO_BATCH_MAX),
             buffers: Box::new([[0; RECEIVE_BYTES]; ECHO_BATCH_MAX]),
             error_control: cmsg_space!(
@@ -99,7 +96,7 @@ impl Echo {
                 i32,
                 u32
             ),
-            judge: Judge::new(family, kind, id),
+            judge: Judge::new(version, kind, id),
         }
     }
 
@@ -112,9 +109,9 @@ impl Echo {
     /// 0. Returns false where the queue is full or the address is of the other family.
     #[must_use]
     pub fn queue(&mut self, token: u64, to: IpAddr, scope: u32) -> bool {
-        let to = match (to, self.family) {
-            (IpAddr::V4(ip), EchoFamily::V4) => SocketAddrV4::new(ip, 0).into(),
-            (IpAddr::V6(ip), EchoFamily::V6) => SocketAddrV6::new(ip, 0, 0, scope).into(),
+        let to = match (to, self.version) {
+            (IpAddr::V4(ip), Version::V4) => SocketAddrV4::new(ip, 0).into(),
+            (IpAddr::V6(ip), Version::V6) => SocketAddrV6::new(ip, 0, 0, scope).into(),
             _ => return false,
         };
         if self.queue.len() >= ECHO_QUEUE_MAX {
@@ -173,16 +170,16 @@ impl Echo {
         let mut seq = self.next_seq;
         for (packet, request) in self.packets.iter_mut().zip(&self.queue) {
             let payload = self.judge.sign(request.token, sent, request.to.ip(), seq);
-            EchoRequest { id: self.id, seq, payload: &payload }
-                .write(self.family == EchoFamily::V6, packet);
+            write_echo(self.version, self.id, seq, &payload, packet);
             self.addresses.push(Some(request.to.into()));
             seq = seq.wrapping_add(1);
         }
         let slices = self.packets.each_ref().map(|packet| [IoSlice::new(packet)]);
         let count = self.addresses.len();
+        let mut headers = MultiHeaders::preallocate(count, None);
         let taken = sendmmsg(
             self.socket.as_raw_fd(),
-            &mut MultiHeaders::preallocate(count, None),
+            &mut headers,
             slices.iter().take(count),
             &self.addresses,
             [],
@@ -234,7 +231,7 @@ impl Echo {
     /// Reads the error queue of a datagram socket (ip(7), IP_RECVERR).
     fn receive_errors(&mut self, out: &mut Vec<EchoEvent>) {
         for _ in 0..ECHO_BATCH_MAX * ECHO_BATCHES_PER_WAKE_MAX {
-            let mut quoted = [0u8; REQUEST_BYTES];
+            let mut quoted = [0u8; ECHO_BYTES];
             let mut slices = [IoSliceMut::new(&mut quoted)];
             let flags = MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT;
             let room = Some(self.error_control.as_mut_slice());

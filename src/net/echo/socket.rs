@@ -8,19 +8,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use nix::errno::Errno;
 use nix::sys::socket::{setsockopt, sockopt};
+use probes::icmp::Version;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::filter;
 use crate::net::random::Random;
-
-/// One of the two protocols: an echo socket speaks one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum EchoFamily {
-    /// ICMP (RFC 792).
-    V4,
-    /// ICMPv6 (RFC 4443).
-    V6,
-}
 
 /// How the kernel lets this process send echo requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -54,8 +46,8 @@ pub(super) struct Opened {
 }
 
 /// Opens a datagram socket, else a raw one.
-pub(super) fn open(family: EchoFamily, buffer_bytes: usize) -> Result<Opened, EchoUnavailable> {
-    choose(|kind| open_kind(family, kind, buffer_bytes))
+pub(super) fn open(version: Version, buffer_bytes: usize) -> Result<Opened, EchoUnavailable> {
+    choose(|kind| open_kind(version, kind, buffer_bytes))
 }
 
 /// The first kind that opens.
@@ -66,13 +58,13 @@ fn choose<T>(mut open: impl FnMut(EchoKind) -> Result<T, Errno>) -> Result<T, Ec
 
 /// Opens one kind of socket with all its options.
 pub(super) fn open_kind(
-    family: EchoFamily,
+    version: Version,
     kind: EchoKind,
     buffer_bytes: usize,
 ) -> Result<Opened, Errno> {
-    let (domain, protocol) = match family {
-        EchoFamily::V4 => (Domain::IPV4, Protocol::ICMPV4),
-        EchoFamily::V6 => (Domain::IPV6, Protocol::ICMPV6),
+    let (domain, protocol) = match version {
+        Version::V4 => (Domain::IPV4, Protocol::ICMPV4),
+        Version::V6 => (Domain::IPV6, Protocol::ICMPV6),
     };
     let type_ = match kind {
         EchoKind::Datagram => Type::DGRAM,
@@ -80,26 +72,26 @@ pub(super) fn open_kind(
     };
     let socket = Socket::new(domain, type_.nonblocking(), Some(protocol)).map_err(errno)?;
     let id = match kind {
-        EchoKind::Datagram => bind_any(&socket, family)?,
+        EchoKind::Datagram => bind_any(&socket, version)?,
         EchoKind::Raw => {
             let id = Random::default().next() as u16;
-            match family {
-                EchoFamily::V4 => socket.attach_filter(&filter::v4(id)),
-                EchoFamily::V6 => socket.attach_filter(&filter::v6(id)),
+            match version {
+                Version::V4 => socket.attach_filter(&filter::v4(id)),
+                Version::V6 => socket.attach_filter(&filter::v6(id)),
             }
             .map_err(errno)?;
             id
         }
     };
-    set_options(&socket, family, kind, buffer_bytes)?;
+    set_options(&socket, version, kind, buffer_bytes)?;
     Ok(Opened { socket, kind, id })
 }
 
 /// Lets the kernel choose the identifier of a datagram socket: it is the "port" of its address.
-fn bind_any(socket: &Socket, family: EchoFamily) -> Result<u16, Errno> {
-    let any: IpAddr = match family {
-        EchoFamily::V4 => Ipv4Addr::UNSPECIFIED.into(),
-        EchoFamily::V6 => Ipv6Addr::UNSPECIFIED.into(),
+fn bind_any(socket: &Socket, version: Version) -> Result<u16, Errno> {
+    let any: IpAddr = match version {
+        Version::V4 => Ipv4Addr::UNSPECIFIED.into(),
+        Version::V6 => Ipv6Addr::UNSPECIFIED.into(),
     };
     socket.bind(&SocketAddr::new(any, 0).into()).map_err(errno)?;
     let bound = socket.local_addr().map_err(errno)?;
@@ -108,7 +100,7 @@ fn bind_any(socket: &Socket, family: EchoFamily) -> Result<u16, Errno> {
 
 fn set_options(
     socket: &Socket,
-    family: EchoFamily,
+    version: Version,
     kind: EchoKind,
     buffer_bytes: usize,
 ) -> Result<(), Errno> {
@@ -118,14 +110,14 @@ fn set_options(
     }
     setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
     setsockopt(socket, sockopt::RxqOvfl, &1)?;
-    match family {
-        EchoFamily::V4 => setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?,
-        EchoFamily::V6 => setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?,
+    match version {
+        Version::V4 => setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?,
+        Version::V6 => setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?,
     }
     // A datagram socket gets ICMP errors in its error queue; a raw one among the replies.
-    match (kind, family) {
-        (EchoKind::Datagram, EchoFamily::V4) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
-        (EchoKind::Datagram, EchoFamily::V6) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
+    match (kind, version) {
+        (EchoKind::Datagram, Version::V4) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),
+        (EchoKind::Datagram, Version::V6) => setsockopt(socket, sockopt::Ipv6RecvErr, &true),
         (EchoKind::Raw, _) => Ok(()),
     }
 }

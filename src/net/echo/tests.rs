@@ -6,6 +6,8 @@ use std::process::Command;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
+use probes::icmp::PAYLOAD_BYTES;
+use probes::icmp::wire::Reason;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use super::socket::open_kind;
@@ -17,14 +19,14 @@ const HANG_MS: u16 = 20_000;
 const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
-fn raw_with_buffer(family: EchoFamily, buffer_bytes: usize) -> Echo {
+fn raw_with_buffer(family: Version, buffer_bytes: usize) -> Echo {
     match open_kind(family, EchoKind::Raw, buffer_bytes) {
         Ok(opened) => Echo::new(family, opened),
         Err(errno) => panic!("no raw ICMP socket ({errno}): run the tests with CAP_NET_RAW"),
     }
 }
 
-fn raw(family: EchoFamily) -> Echo {
+fn raw(family: Version) -> Echo {
     raw_with_buffer(family, ECHO_RECEIVE_BUFFER_BYTES)
 }
 
@@ -113,7 +115,7 @@ fn host_unreachable(to: Ipv4Addr, id: u16, seq: u16, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn thousand_addresses_all_answer() {
-    let mut echo = raw(EchoFamily::V4);
+    let mut echo = raw(Version::V4);
     let address = |n: u64| IpAddr::from([127, 9, (n / 250) as u8, (n % 250 + 1) as u8]);
     for n in 0..1_000 {
         assert!(echo.queue(n, address(n), 0));
@@ -134,7 +136,7 @@ fn thousand_addresses_all_answer() {
 
 #[test]
 fn ipv6_loopback_answers() {
-    let mut echo = raw(EchoFamily::V6);
+    let mut echo = raw(Version::V6);
     assert!(echo.queue(7, Ipv6Addr::LOCALHOST.into(), 0));
     let events = exchange(&mut echo, 1);
     let EchoEvent::Reply { token, ttl, from, .. } = events[0] else { panic!("{events:?}") };
@@ -143,8 +145,7 @@ fn ipv6_loopback_answers() {
 
 #[test]
 fn sockets_do_not_see_each_others_replies() {
-    for (family, to) in
-        [(EchoFamily::V4, IpAddr::V4(HOST)), (EchoFamily::V6, Ipv6Addr::LOCALHOST.into())]
+    for (family, to) in [(Version::V4, IpAddr::V4(HOST)), (Version::V6, Ipv6Addr::LOCALHOST.into())]
     {
         let (mut one, mut other) = (raw(family), raw(family));
         for n in 0..50 {
@@ -166,7 +167,7 @@ fn sockets_do_not_see_each_others_replies() {
 
 #[test]
 fn forged_and_short_replies_are_counted_and_never_told() {
-    let mut echo = raw(EchoFamily::V4);
+    let mut echo = raw(Version::V4);
     round_trip(&mut echo, 1, OTHER.into());
     let id = echo.id;
     forge(OTHER.into(), &message(0, 0, id_seq(id, 0), &[7; PAYLOAD_BYTES]));
@@ -180,7 +181,7 @@ fn forged_and_short_replies_are_counted_and_never_told() {
 
 #[test]
 fn reply_from_another_address_than_the_one_asked_is_not_told() {
-    let mut echo = raw(EchoFamily::V4);
+    let mut echo = raw(Version::V4);
     assert!(echo.queue(1, HOST.into(), 0));
     assert_eq!(exchange(&mut echo, 1).len(), 1);
     // The very payload that was sent, as somebody on the way would have it.
@@ -193,7 +194,7 @@ fn reply_from_another_address_than_the_one_asked_is_not_told() {
 
 #[test]
 fn icmp_error_finds_its_request_by_number_and_destination() {
-    let mut echo = raw(EchoFamily::V4);
+    let mut echo = raw(Version::V4);
     let target = Ipv4Addr::new(127, 0, 0, 5);
     round_trip(&mut echo, 40, target.into());
     let id = echo.id;
@@ -203,7 +204,12 @@ fn icmp_error_finds_its_request_by_number_and_destination() {
     forge(OTHER.into(), &host_unreachable(target, id, 0, &[7; PAYLOAD_BYTES]));
     forge(OTHER.into(), &host_unreachable(target, id.wrapping_add(1), 0, &[]));
     let events = round_trip(&mut echo, 41, target.into());
-    let told = EchoEvent::Unreachable { token: 40, icmp_type: 3, code: 1, from: OTHER.into() };
+    let told = EchoEvent::Unreachable {
+        token: 40,
+        reason: Reason::Unreachable,
+        code: 1,
+        from: OTHER.into(),
+    };
     assert_eq!(events, [told]);
     let counters = echo.counters();
     assert_eq!((counters.unreachable, counters.unattributed, counters.forged), (1, 2, 1));
@@ -212,7 +218,7 @@ fn icmp_error_finds_its_request_by_number_and_destination() {
 
 #[test]
 fn icmpv6_error_finds_its_request() {
-    let mut echo = raw(EchoFamily::V6);
+    let mut echo = raw(Version::V6);
     let host = Ipv6Addr::LOCALHOST;
     round_trip(&mut echo, 40, host.into());
     for id in [echo.id, echo.id.wrapping_add(1)] {
@@ -223,14 +229,19 @@ fn icmpv6_error_finds_its_request() {
         forge(host.into(), &message(1, 3, [0; 4], &quoted));
     }
     let events = round_trip(&mut echo, 41, host.into());
-    let told = EchoEvent::Unreachable { token: 40, icmp_type: 1, code: 3, from: host.into() };
+    let told = EchoEvent::Unreachable {
+        token: 40,
+        reason: Reason::Unreachable,
+        code: 3,
+        from: host.into(),
+    };
     assert_eq!(events, [told]);
     assert_eq!(echo.counters().foreign, 0);
 }
 
 #[test]
 fn refused_request_is_told_and_the_next_one_goes_out() {
-    let mut echo = raw(EchoFamily::V4);
+    let mut echo = raw(Version::V4);
     assert!(echo.queue(1, HOST.into(), 0));
     assert!(echo.queue(2, Ipv4Addr::BROADCAST.into(), 0));
     assert!(echo.queue(3, HOST.into(), 0));
@@ -244,7 +255,7 @@ fn refused_request_is_told_and_the_next_one_goes_out() {
 
 #[test]
 fn replies_lost_in_our_own_buffer_are_counted() {
-    let mut echo = raw_with_buffer(EchoFamily::V4, 4_096);
+    let mut echo = raw_with_buffer(Version::V4, 4_096);
     let mut events = Vec::new();
     for n in 0..200 {
         assert!(echo.queue(n, HOST.into(), 0));
@@ -263,7 +274,7 @@ fn replies_lost_in_our_own_buffer_are_counted() {
 
 #[test]
 fn queue_is_bounded_and_takes_its_own_family_only() {
-    let mut echo = raw(EchoFamily::V4);
+    let mut echo = raw(Version::V4);
     assert!(!echo.queue(0, Ipv6Addr::LOCALHOST.into(), 0));
     for n in 0..ECHO_QUEUE_MAX as u64 {
         assert!(echo.queue(n, HOST.into(), 0));
@@ -289,7 +300,7 @@ fn with_datagram_sockets(test: impl FnOnce() + Send + 'static) {
     }
 }
 
-fn datagram(family: EchoFamily) -> Echo {
+fn datagram(family: Version) -> Echo {
     let echo = Echo::open(family, ECHO_RECEIVE_BUFFER_BYTES).unwrap();
     assert_eq!(echo.kind(), EchoKind::Datagram);
     echo
@@ -299,7 +310,7 @@ fn datagram(family: EchoFamily) -> Echo {
 fn datagram_sockets_are_preferred_and_get_their_replies() {
     with_datagram_sockets(|| {
         for (family, to) in
-            [(EchoFamily::V4, IpAddr::V4(OTHER)), (EchoFamily::V6, Ipv6Addr::LOCALHOST.into())]
+            [(Version::V4, IpAddr::V4(OTHER)), (Version::V6, Ipv6Addr::LOCALHOST.into())]
         {
             let mut echo = datagram(family);
             for n in 0..100 {
@@ -319,13 +330,18 @@ fn datagram_sockets_are_preferred_and_get_their_replies() {
 #[test]
 fn icmp_error_reaches_a_datagram_socket_and_fails_no_other_request() {
     with_datagram_sockets(|| {
-        let mut echo = datagram(EchoFamily::V4);
+        let mut echo = datagram(Version::V4);
         let target = Ipv4Addr::new(127, 0, 0, 5);
         round_trip(&mut echo, 40, target.into());
         forge(OTHER.into(), &host_unreachable(target, echo.id, 0, &[]));
         // The error is pending on the socket when the next request goes out.
         let events = round_trip(&mut echo, 41, HOST.into());
-        let told = EchoEvent::Unreachable { token: 40, icmp_type: 3, code: 1, from: OTHER.into() };
+        let told = EchoEvent::Unreachable {
+            token: 40,
+            reason: Reason::Unreachable,
+            code: 1,
+            from: OTHER.into(),
+        };
         assert_eq!(events, [told]);
         assert_eq!(echo.counters().send_failed, 0);
     });
@@ -334,7 +350,7 @@ fn icmp_error_reaches_a_datagram_socket_and_fails_no_other_request() {
 #[test]
 fn request_without_a_route_is_refused_on_a_datagram_socket() {
     with_datagram_sockets(|| {
-        let mut echo = datagram(EchoFamily::V4);
+        let mut echo = datagram(Version::V4);
         assert!(echo.queue(1, Ipv4Addr::new(192, 0, 2, 1).into(), 0));
         let mut events = Vec::new();
         echo.flush(&mut events);

@@ -1,0 +1,114 @@
+//! The backends under test, and samples to fill them with.
+
+use std::path::Path;
+
+use engine::ids::{MonitorId, ShardId};
+use engine::limits::WINDOW_MS;
+use engine::monitor::{About, Kind};
+use engine::sample::{CheckResult, Code, Sample, SampleBatch, Verdict, Words};
+use engine::store::view::{Range, ResultView};
+use engine::store::{NewMonitor, Read, Retention, SqliteReader, SqliteStore, Store};
+use probes::{Failure, Timings};
+use tempfile::TempDir;
+
+/// Start of a window: 2026-01-01 in milliseconds since the Unix epoch.
+pub const T0: u64 = 1_767_225_600_000;
+
+/// One database that stores and readers can be opened on.
+pub trait Backend {
+    fn store_keeping(&self, retention: Retention) -> Box<dyn Store>;
+    fn reader(&self) -> Box<dyn Read>;
+
+    fn store(&self) -> Box<dyn Store> {
+        self.store_keeping(Retention::default())
+    }
+}
+
+pub struct Sqlite {
+    folder: TempDir,
+}
+
+impl Sqlite {
+    pub fn new() -> Sqlite {
+        Sqlite { folder: tempfile::tempdir().unwrap() }
+    }
+
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A connection beside the engine's, to look and to damage.
+    pub fn shell(&self) -> rusqlite::Connection {
+        rusqlite::Connection::open(self.path().join("engine.db")).unwrap()
+    }
+}
+
+impl Backend for Sqlite {
+    fn store_keeping(&self, retention: Retention) -> Box<dyn Store> {
+        Box::new(SqliteStore::open(self.path(), retention).unwrap())
+    }
+
+    fn reader(&self) -> Box<dyn Read> {
+        Box::new(SqliteReader::open(self.path()).unwrap())
+    }
+}
+
+pub fn sample(monitor: u64, due_ms: u64) -> Sample {
+    Sample {
+        monitor: MonitorId(monitor),
+        due_ms,
+        lag_us: 100,
+        timings: Timings::from_raw([u32::MAX, 101, u32::MAX, 102, 103]),
+        total_us: 120,
+        body_bytes: 5_000_001,
+        code: Code::GOOD,
+        http_status: 200,
+        phase: 4,
+        attempts: 1,
+        verdict: Verdict::Up,
+    }
+}
+
+pub fn refused(monitor: u64, due_ms: u64) -> Sample {
+    let code = CheckResult::Down(Failure::Refused).into();
+    Sample { code, http_status: 0, phase: 1, verdict: Verdict::Down, ..sample(monitor, due_ms) }
+}
+
+pub fn batch(seq: u64, samples: Vec<Sample>) -> SampleBatch {
+    SampleBatch { shard: ShardId(0), seq, samples, words: Vec::new(), transitions: Vec::new() }
+}
+
+pub fn words(sample: u16, message: &str) -> Words {
+    Words { sample, message: message.into(), detail: None, cert: None, attempts: Vec::new() }
+}
+
+pub fn row(name: &str) -> NewMonitor {
+    NewMonitor {
+        about: About {
+            name: name.to_owned(),
+            target: format!("http://{name}/"),
+            tags: vec!["web".to_owned()],
+        },
+        kind: Some(Kind::PingWeb),
+        row_json: format!("{{\"name\":\"{name}\"}}"),
+        problem: None,
+        interval_ms: 60_000,
+        paused: false,
+    }
+}
+
+/// Maintains until nothing is left to do. Windows that were over at `now_ms` are chunks then.
+pub fn maintain_all(store: &mut dyn Store, now_ms: u64) {
+    while store.maintain(now_ms).unwrap().more {}
+}
+
+/// A time at which the window of `due_ms` is surely compacted.
+pub fn after_window(due_ms: u64) -> u64 {
+    due_ms + 3 * WINDOW_MS
+}
+
+pub fn all_results(backend: &dyn Backend, monitor: u64) -> Vec<ResultView> {
+    let found = backend.reader().results(MonitorId(monitor), &Range::default()).unwrap();
+    assert_eq!(found.damaged, Vec::<String>::new());
+    found.results
+}
