@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 
 use probes::Nanos;
-use probes::icmp::wire::{Quoted, Reason, parse, quoted_echo, write_echo};
+use probes::icmp::wire::{parse, quoted_echo, write_echo};
 use probes::icmp::{
-    Cookie, Delivery, ECHO_BYTES, Message, PAYLOAD_BYTES, Reply, Undelivered, Version,
+    Cookie, Delivery, ECHO_BYTES, Message, PAYLOAD_BYTES, Quoted, Reason, Reply, Undelivered,
+    Version,
 };
 use proptest::prelude::*;
 

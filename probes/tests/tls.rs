@@ -449,6 +449,8 @@ fn ends_before_the_connection_are_of_the_phase_connect() {
         probe.poll_transmit(&mut out);
         assert_eq!(out, b"", "nothing is sent before the connection is there");
         probe.handle_end(end, Nanos(3_000_000));
+        probe.poll_transmit(&mut out);
+        assert_eq!(out, b"", "nor when it will never be");
         let outcome = probe.poll_outcome().unwrap();
         assert_eq!(outcome.failure, Some(end.failure()));
         assert_eq!(outcome.phase, Some(Phase::Connect));

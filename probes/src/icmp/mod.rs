@@ -9,4 +9,6 @@ pub mod cookie;
 pub mod wire;
 
 pub use cookie::Cookie;
-pub use wire::{Delivery, ECHO_BYTES, Message, PAYLOAD_BYTES, Reply, Undelivered, Version};
+pub use wire::{
+    Delivery, ECHO_BYTES, Message, PAYLOAD_BYTES, Quoted, Reason, Reply, Undelivered, Version,
+};

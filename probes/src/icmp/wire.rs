@@ -106,8 +106,8 @@ pub enum Reason {
 pub struct Undelivered<'a> {
     /// Its type.
     pub reason: Reason,
-    /// Its code, as in the message: for unreachable 0 net, 1 host, 13 prohibited and so on (RFC 792,
-    /// RFC 1812 §5.2.7.1, for IPv6 RFC 4443 §3.1).
+    /// Its code, as in the message: for unreachable over IPv4 0 net, 1 host, 13 prohibited and so
+    /// on (RFC 792, RFC 1812 §5.2.7.1; over IPv6 RFC 4443 §3.1).
     pub code: u8,
     /// Where the request was going.
     pub to: IpAddr,
