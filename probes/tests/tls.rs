@@ -449,6 +449,8 @@ fn ends_before_the_connection_are_of_the_phase_connect() {
         probe.poll_transmit(&mut out);
         assert_eq!(out, b"", "nothing is sent before the connection is there");
         probe.handle_end(end, Nanos(3_000_000));
+        probe.poll_transmit(&mut out);
+        assert_eq!(out, b"", "nor when it will never be");
         let outcome = probe.poll_outcome().unwrap();
         assert_eq!(outcome.failure, Some(end.failure()));
         assert_eq!(outcome.phase, Some(Phase::Connect));
@@ -653,6 +655,60 @@ fn the_options_name_replaces_the_host_and_a_bad_one_is_refused() {
     }
 }
 
+/// The target's first flight for a fresh handshake of `probe`.
+fn first_flight(probe: &mut Tls<Greeter>, config: &Arc<ServerConfig>) -> Vec<u8> {
+    let mut target = ServerConnection::new(Arc::clone(config)).unwrap();
+    probe.handle_connected(Nanos(0));
+    let mut hello = Vec::new();
+    probe.poll_transmit(&mut hello);
+    target.read_tls(&mut &hello[..]).unwrap();
+    target.process_new_packets().unwrap();
+    let mut bytes = Vec::new();
+    while target.wants_write() {
+        target.write_tls(&mut bytes).unwrap();
+    }
+    bytes
+}
+
+/// True at type and version in a record's header: of an encrypted record they are fixed
+/// (RFC 8446 §5.2), and rustls takes them as such whatever stands there.
+fn is_fixed(bytes: &[u8], at: usize) -> bool {
+    let mut start = 0;
+    while start + 5 <= at {
+        let length = 5 + usize::from(u16::from_be_bytes([bytes[start + 3], bytes[start + 4]]));
+        if at < start + length {
+            return false;
+        }
+        start += length;
+    }
+    at - start < 3
+}
+
+#[test]
+fn a_handshake_damaged_in_any_byte_never_lets_the_inner_machine_begin() {
+    let root = authority();
+    let leaf = signed(params(&["a.example"]), &root);
+    let trusted = roots(&[&root]);
+    for version in VERSIONS {
+        let config = server(vec![leaf.der.clone()], &leaf.key, version);
+        let fresh = || probe(&trusted, "a.example", VERIFY, WALL);
+        let length = first_flight(&mut fresh(), &config).len();
+        for (at, flip) in (0..length).flat_map(|at| [(at, 0x01), (at, 0x80)]) {
+            let mut probe = fresh();
+            let mut bytes = first_flight(&mut probe, &config);
+            if is_fixed(&bytes, at) {
+                continue;
+            }
+            bytes[at] ^= flip;
+            probe.handle_input(&bytes, Nanos(1));
+            probe.handle_end(End::Eof, Nanos(2));
+            let outcome = probe.poll_outcome().unwrap();
+            assert!(outcome.failure.is_some());
+            assert_eq!(outcome.phase, Some(Phase::Tls), "{:?} byte {at}", version.version);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
@@ -662,34 +718,6 @@ proptest! {
         noise in prop::collection::vec(any::<u8>(), 0..200),
     ) {
         let outcome = same_answer(&[head, &noise].concat());
-        prop_assert!(outcome.failure.is_some());
-    }
-
-    #[test]
-    fn a_damaged_handshake_never_lets_the_inner_machine_hear_anything(
-        at in 0..600usize, flip in 1..=255u8, tls13 in any::<bool>(),
-    ) {
-        let root = authority();
-        let leaf = signed(params(&["a.example"]), &root);
-        let version = if tls13 { &TLS13 } else { &TLS12 };
-        let config = server(vec![leaf.der.clone()], &leaf.key, version);
-        let mut target = ServerConnection::new(config).unwrap();
-        let mut probe = probe(&roots(&[&root]), "a.example", VERIFY, WALL);
-        probe.handle_connected(Nanos(0));
-        let mut hello = Vec::new();
-        probe.poll_transmit(&mut hello);
-        target.read_tls(&mut &hello[..]).unwrap();
-        target.process_new_packets().unwrap();
-        let mut bytes = Vec::new();
-        while target.wants_write() {
-            target.write_tls(&mut bytes).unwrap();
-        }
-        let at = at % bytes.len();
-        bytes[at] ^= flip;
-        probe.handle_input(&bytes, Nanos(1));
-        probe.handle_end(End::Eof, Nanos(2));
-        let outcome = probe.poll_outcome().unwrap();
-        prop_assert_eq!(outcome.phase, Some(Phase::Tls));
         prop_assert!(outcome.failure.is_some());
     }
 }

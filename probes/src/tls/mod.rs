@@ -67,6 +67,8 @@ pub struct Tls<M> {
     name: ServerName<'static>,
     policy: Policy,
     stage: Stage,
+    /// The stream is over: nothing can be sent any more.
+    ended: bool,
     started: Nanos,
     connected: Nanos,
     timings: Timings,
@@ -105,6 +107,7 @@ impl<M: Machine> Tls<M> {
             name,
             policy,
             stage: Stage::Connecting,
+            ended: false,
             started,
             connected: started,
             timings: Timings::NONE,
@@ -138,7 +141,10 @@ impl<M: Machine> Tls<M> {
     fn finish_handshake(&mut self, now: Nanos) {
         self.timings.set(Phase::Tls, self.connected, now);
         let facts = self.cert_facts();
-        let bad = facts.as_deref().and_then(|facts| self.refusal(facts));
+        let bad = match &facts {
+            Some(facts) => self.refusal(facts),
+            None => Some((Failure::CertInvalid, "no certificate was sent".to_owned())),
+        };
         self.cert = facts;
         match bad {
             Some((failure, text)) => self.fail(failure, Phase::Tls, text),
@@ -297,6 +303,7 @@ impl<M: Machine> Machine for Tls<M> {
     }
 
     fn handle_end(&mut self, end: End, now: Nanos) {
+        self.ended = true;
         match self.stage {
             Stage::Connecting => {
                 self.timings.set(Phase::Connect, self.started, now);
@@ -316,7 +323,7 @@ impl<M: Machine> Machine for Tls<M> {
     }
 
     fn poll_transmit(&mut self, out: &mut Vec<u8>) {
-        if self.stage == Stage::Connecting {
+        if self.ended || self.stage == Stage::Connecting {
             return;
         }
         // Writing to a vector cannot fail.

@@ -2,7 +2,7 @@
 //!
 //! Owns: [`TlsConfig`], the verifier that lets any chain through and keeps it, and the words for
 //! what is wrong with a chain. A handshake is finished whatever the chain is like, so that its
-//! facts can be reported; the machine then asks [`TlsConfig::problem`] and says nothing further
+//! facts can be reported; the machine then asks the `TlsConfig` and says nothing further
 //! over a connection it must not trust. Costs one `ClientConfig` of a few hundred bytes per probe.
 
 use std::fmt;

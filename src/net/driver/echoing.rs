@@ -8,7 +8,9 @@ use probes::{Failure, Nanos, Outcome, Phase, Timings};
 use crate::fault::{Fault, Owner, owner_of};
 use crate::limits::ECHO_RECEIVE_BUFFER_BYTES;
 use crate::net::driver::{Driver, KIND_ECHO, KIND_SHIFT};
-use crate::net::echo::{Echo, EchoEvent, EchoFamily};
+use probes::icmp::Version;
+
+use crate::net::echo::{Echo, EchoEvent};
 use crate::net::flight::Stage;
 use crate::net::ring::Interest;
 
@@ -27,7 +29,7 @@ pub(super) enum EchoSide {
     Refused(String),
 }
 
-const FAMILIES: [EchoFamily; 2] = [EchoFamily::V4, EchoFamily::V6];
+const VERSIONS: [Version; 2] = [Version::V4, Version::V6];
 
 impl Driver {
     /// Queues an echo request; it leaves with the others of this turn.
@@ -39,7 +41,7 @@ impl Driver {
             flight.stage = Stage::Echoing { dropped };
         }
         if matches!(self.echo[side], EchoSide::Unopened) {
-            self.echo[side] = match Echo::open(FAMILIES[side], ECHO_RECEIVE_BUFFER_BYTES) {
+            self.echo[side] = match Echo::open(VERSIONS[side], ECHO_RECEIVE_BUFFER_BYTES) {
                 Ok(echo) => EchoSide::Open { echo: Box::new(echo), armed: false },
                 Err(error) => EchoSide::Refused(error.to_string()),
             };
