@@ -172,4 +172,3 @@ async fn drain(engine: &Engine, signals: &mut Signals) {
         }
     }
 }
-

@@ -14,7 +14,9 @@ use probes::ProbeSpec;
 use crate::clock::Clock;
 use crate::config::{Entry, Loaded};
 use crate::ids::MonitorId;
-use crate::limits::{DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX};
+use crate::limits::{
+    DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
+};
 use crate::messages::{Assign, BatchSink, Refused, StoreGone};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
@@ -123,10 +125,8 @@ impl Engine {
         tell: impl FnMut(Vec<Transition>) + Send + 'static,
     ) -> Result<Engine, EngineError> {
         let trust = Trust::system()?;
-        let resolver = ResolverConfig::from_system(
-            Path::new("/etc/hosts"),
-            Path::new("/etc/resolv.conf"),
-        )?;
+        let resolver =
+            ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
         let store = Box::new(SqliteStore::open(&options.data_dir, options.retention)?);
         let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
         let counters = Arc::new(StoreCounters::default());
@@ -168,9 +168,11 @@ impl Engine {
         applied.added = report.added;
         applied.changed = report.changed;
         applied.removed = report.removed.len();
-        let monitors = report.ids.iter().zip(good).filter_map(|(id, checked)| {
-            Some(monitor_of((*id)?, checked?))
-        });
+        let monitors = report
+            .ids
+            .iter()
+            .zip(good)
+            .filter_map(|(id, checked)| Some(monitor_of((*id)?, checked?)));
         self.assign(monitors.collect(), &mut applied)?;
         Ok(applied)
     }
@@ -179,8 +181,7 @@ impl Engine {
     fn assign(&mut self, monitors: Vec<Monitor>, applied: &mut Applied) -> Result<(), EngineError> {
         applied.running = monitors.len();
         let wanted: HashSet<MonitorId> = monitors.iter().map(|monitor| monitor.id).collect();
-        let gone: Vec<_> =
-            self.running.keys().copied().filter(|id| !wanted.contains(id)).collect();
+        let gone: Vec<_> = self.running.keys().copied().filter(|id| !wanted.contains(id)).collect();
         self.shards.remove(&gone).map_err(|_| EngineError::ShardsDied)?;
         self.running.retain(|id, _| wanted.contains(id));
 

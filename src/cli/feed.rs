@@ -153,7 +153,8 @@ fn row(monitor: &MonitorView) -> LiveRow {
 
 /// Monitors whose verdict is another one than before, oldest first.
 fn changes(before: &[MonitorView], now: &[MonitorView]) -> Vec<LiveChange> {
-    let known = |id| before.iter().find(|old| old.id == id).map_or(Verdict::Pending, |old| old.verdict);
+    let known =
+        |id| before.iter().find(|old| old.id == id).map_or(Verdict::Pending, |old| old.verdict);
     let changed = now.iter().filter(|new| new.verdict != known(new.id));
     let mut changes: Vec<_> = changed
         .map(|new| LiveChange {

@@ -73,8 +73,8 @@ pub fn monitors(args: &MonitorsArgs, style: &Style) -> u8 {
         problems: false,
         limit: args.limit as usize,
     };
-    let found = SqliteReader::open(&folder(&args.data_dir))
-        .and_then(|mut reader| reader.monitors(&filter));
+    let found =
+        SqliteReader::open(&folder(&args.data_dir)).and_then(|mut reader| reader.monitors(&filter));
     match found {
         Ok(monitors) if args.json => show(json(&monitors), exit::OK),
         found => {

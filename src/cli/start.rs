@@ -90,7 +90,10 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
         Ok(applied) => applied,
         Err(error) => {
             let ended = engine.finish();
-            return Err(failed(format!("{error}{}", ended.err().map_or(String::new(), |more| format!("; {more}")))));
+            return Err(failed(format!(
+                "{error}{}",
+                ended.err().map_or(String::new(), |more| format!("; {more}"))
+            )));
         }
     };
     log_applied(&applied);
@@ -103,9 +106,10 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
     );
 
     let mut feed = match &origin {
-        Origin::Demo(..) => {
-            Some(Feed::start(&options.data_dir, address, engine.published(), style.clone()).map_err(failed)?)
-        }
+        Origin::Demo(..) => Some(
+            Feed::start(&options.data_dir, address, engine.published(), style.clone())
+                .map_err(failed)?,
+        ),
         Origin::File(_) => None,
     };
     let until = args.duration.map(|duration| std::time::Instant::now() + duration);
@@ -122,10 +126,7 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
 }
 
 /// Where the monitors come from, what they are, and where the data goes.
-fn origin(
-    args: &StartArgs,
-    interner: &mut Interner,
-) -> Result<(Origin, Loaded, PathBuf), Refusal> {
+fn origin(args: &StartArgs, interner: &mut Interner) -> Result<(Origin, Loaded, PathBuf), Refusal> {
     let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
     if args.demo {
         let folder = match &args.data_dir {
@@ -134,8 +135,7 @@ fn origin(
         };
         let farm = Farm::start(IpAddr::V4(Ipv4Addr::LOCALHOST), DEMO_BEHAVIOURS).map_err(failed)?;
         let ca_file = folder.join("demo-ca.pem");
-        let written =
-            fs::create_dir_all(&folder).and_then(|()| fs::write(&ca_file, farm.ca_pem()));
+        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&ca_file, farm.ca_pem()));
         written.map_err(|error| unfit(format!("{}: {error}", ca_file.display())))?;
         let origin = Origin::Demo(farm, ca_file);
         let loaded = origin.load(interner).map_err(unfit)?;
@@ -154,11 +154,7 @@ fn origin(
 }
 
 /// Looks at the host and settles what the engine is started with.
-fn options(
-    args: &StartArgs,
-    settings: &Settings,
-    data_dir: PathBuf,
-) -> Result<Options, Refusal> {
+fn options(args: &StartArgs, settings: &Settings, data_dir: PathBuf) -> Result<Options, Refusal> {
     let cores = args.cores.or(settings.cores).map(usize::from);
     let cpus = placement::shard_cpus(cores).map_err(unfit)?;
     let wanted = args.max_in_flight.or(settings.max_in_flight);

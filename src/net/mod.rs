@@ -16,5 +16,4 @@ pub mod resolve;
 
 pub mod echo;
 
-
 pub mod driver;

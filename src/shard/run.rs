@@ -195,9 +195,8 @@ impl Loop {
 
 /// CPU time of this thread outside and inside the kernel, in microseconds (getrusage(2)).
 fn thread_cpu_us() -> (u64, u64) {
-    let micros = |time: nix::sys::time::TimeVal| {
-        time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64
-    };
+    let micros =
+        |time: nix::sys::time::TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
     match getrusage(UsageWho::RUSAGE_THREAD) {
         Ok(usage) => (micros(usage.user_time()), micros(usage.system_time())),
         Err(_) => (0, 0),

@@ -135,8 +135,13 @@ fn states_come_back_after_a_restart(backend: &dyn Backend) {
     drop(store);
 
     let states = backend.store().load_states().unwrap();
-    let expected =
-        State { verdict: Verdict::Down, since_ms: T0 + 60_000, code: Code(10), streak: 0 };
+    let expected = State {
+        verdict: Verdict::Down,
+        since_ms: T0 + 60_000,
+        code: Code(10),
+        streak: 0,
+        settled: Verdict::Down,
+    };
     assert_eq!(states[&x], expected);
     assert_eq!(states[&y], State::default());
 

@@ -123,6 +123,7 @@ fn removing_a_monitor_closes_its_incident(backend: &dyn Backend) {
 
 fn facts(sha256: &str, problem: Option<Failure>) -> Arc<CertFacts> {
     let leaf = CertInfo {
+        names_total: 1,
         subject: vec![("CN".to_owned(), "x.example".to_owned())],
         issuer: vec![("O".to_owned(), "CA".to_owned()), ("CN".to_owned(), "R3".to_owned())],
         names: vec!["x.example".to_owned(); 1_000],

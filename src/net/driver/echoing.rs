@@ -9,6 +9,7 @@ use crate::fault::{Fault, Owner, owner_of};
 use crate::limits::ECHO_RECEIVE_BUFFER_BYTES;
 use crate::net::driver::{Driver, KIND_ECHO, KIND_SHIFT};
 use probes::icmp::Version;
+use probes::icmp::wire::Reason;
 
 use crate::net::echo::{Echo, EchoEvent};
 use crate::net::flight::Stage;
@@ -79,7 +80,9 @@ impl Driver {
 
     /// True where requests are left that the kernel had no room for.
     pub(super) fn echo_waits(&self) -> bool {
-        self.echo.iter().any(|side| matches!(side, EchoSide::Open { echo, .. } if echo.queued() > 0))
+        self.echo
+            .iter()
+            .any(|side| matches!(side, EchoSide::Open { echo, .. } if echo.queued() > 0))
     }
 
     /// Reads the replies that came; `fired` says that the ring's watch is used up.
@@ -138,9 +141,13 @@ impl Driver {
                     let phase = Some(Phase::Connect);
                     self.finish(place, Outcome { phase, timings, ..Outcome::default() }, now);
                 }
-                EchoEvent::Unreachable { token, icmp_type, code, from } => {
+                EchoEvent::Unreachable { token, reason, code, from } => {
                     let Some(place) = self.flights.find(token) else { continue };
-                    let text = format!("ICMP type {icmp_type} code {code} from {from}");
+                    let what = match reason {
+                        Reason::Unreachable => "unreachable",
+                        Reason::TimeExceeded => "time exceeded",
+                    };
+                    let text = format!("{what}, code {code}, says {from}");
                     let failure = Failure::Unreachable;
                     let failed = Outcome::failed(failure, Phase::Connect, Timings::NONE, text);
                     self.finish(place, failed, now);

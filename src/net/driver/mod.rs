@@ -308,8 +308,7 @@ impl Driver {
                     .map(|tls| AnyMachine::Https(Box::new(tls)))
             }
             ProbeSpec::Tls(tls) => {
-                let policy =
-                    Policy { verify: tls.tls.verify, expire_days: Some(tls.expire_days) };
+                let policy = Policy { verify: tls.tls.verify, expire_days: Some(tls.expire_days) };
                 let machine = Tcp::new(false, now);
                 self.tls(&tls.host, &tls.tls, policy, machine, now, wall_s)
                     .map(|tls| AnyMachine::Tls(Box::new(tls)))
@@ -434,7 +433,9 @@ impl Driver {
             }
             _ => None,
         };
-        if armed.is_some() && let Err(error) = self.ring.cancel(token) {
+        if armed.is_some()
+            && let Err(error) = self.ring.cancel(token)
+        {
             tracing::error!(%error, "a poll could not be cancelled");
         }
     }
