@@ -115,6 +115,13 @@ impl Http {
         let Head { status, minor_version, .. } = *parsed;
         self.facts = Some(HttpFacts { status, minor_version, ..HttpFacts::default() });
         let options = Arc::clone(&self.options);
+        let length = match parsed.length {
+            Ok(length) => length,
+            Err(text) => {
+                self.fail_body(body::malformed(text), head, now);
+                return None;
+            }
+        };
         let has_texts = !options.needles.is_empty() || !options.forbidden.is_empty();
         let purpose = match judge_status(&options, status) {
             StatusRule::Redirect => {
@@ -129,7 +136,7 @@ impl Http {
                 return None;
             }
         };
-        match Body::new(parsed, &options, purpose) {
+        match Body::new(length, parsed.codings, &options, purpose) {
             Ok(body) => Some(body),
             Err(fault) => {
                 self.fail_body(fault, head, now);
