@@ -6,9 +6,9 @@
 
 use std::mem::take;
 
-use super::decode::{Decoder, Stop};
+use super::decode::{Codings, Decoder, Stop};
 use super::escape::escape;
-use super::head::{BodyLength, Head};
+use super::head::BodyLength;
 use crate::expect::{TextFault, TextSearch};
 use crate::machine::End;
 use crate::outcome::{Failure, HttpFacts};
@@ -31,7 +31,7 @@ pub(super) struct BodyFault {
     pub(super) text: &'static str,
 }
 
-fn malformed(text: &'static str) -> BodyFault {
+pub(super) fn malformed(text: &'static str) -> BodyFault {
     BodyFault { failure: Failure::HttpMalformed, text }
 }
 
@@ -217,13 +217,14 @@ struct Text {
 }
 
 impl Body {
-    /// The body announced by `head`.
+    /// A body that is framed by `length` and compressed by `codings`, `None` for unknown ones.
     ///
     /// # Errors
     ///
     /// `BodyEncoding` where texts are looked for and the compression is not known.
     pub(super) fn new(
-        head: &Head<'_>,
+        length: BodyLength,
+        codings: Option<Codings>,
         options: &HttpOptions,
         purpose: Purpose,
     ) -> Result<Body, BodyFault> {
@@ -232,7 +233,7 @@ impl Body {
             Purpose::Show => bytes_max.min(EXCERPT_BYTES as u64),
             Purpose::Count | Purpose::Search => bytes_max,
         };
-        let decoder = match (purpose, head.codings) {
+        let decoder = match (purpose, codings) {
             (Purpose::Count, _) | (Purpose::Show, None) => None,
             (Purpose::Search, None) => {
                 return Err(encoding("the body is compressed in a way that is not known"));
@@ -242,7 +243,7 @@ impl Body {
         let search = TextSearch::new(options).filter(|_| purpose == Purpose::Search);
         let excerpt_max = if purpose == Purpose::Count { 0 } else { EXCERPT_BYTES };
         Ok(Body {
-            framing: Framing::new(head.length),
+            framing: Framing::new(length),
             purpose,
             bytes_max: if decoder.is_some() { bytes_max } else { text_max },
             bytes: 0,

@@ -40,11 +40,13 @@ impl Codings {
     /// or there are too many.
     pub(super) fn then(mut self, value: &[u8]) -> Option<Codings> {
         for name in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
-            let coding = match name.to_ascii_lowercase().as_slice() {
-                b"" | b"identity" => continue,
-                b"gzip" | b"x-gzip" => Coding::Gzip,
-                b"deflate" => Coding::Deflate,
-                b"br" => Coding::Brotli,
+            let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
+            let coding = match name {
+                b"" => continue,
+                _ if is("identity") => continue,
+                _ if is("gzip") || is("x-gzip") => Coding::Gzip,
+                _ if is("deflate") => Coding::Deflate,
+                _ if is("br") => Coding::Brotli,
                 _ => return None,
             };
             *self.layers.iter_mut().find(|layer| layer.is_none())? = Some(coding);
@@ -261,7 +263,8 @@ mod tests {
     use super::*;
 
     /// "hello hello hello hello\n" by the reference encoder.
-    const HELLO_BR: &[u8] = b"\x1f\x17\x00\xf8\x8d\x94\x6e\xde\x44\x55\x86\xd6\x0a\x20\x6c\x6f\x4a\x11\x79\xe2\x80\xae\x16";
+    const HELLO_BR: &[u8] = b"\x1f\x17\x00\xf8\x8d\x94\x6e\xde\x44\x55\x86\xd6\
+        \x0a\x20\x6c\x6f\x4a\x11\x79\xe2\x80\xae\x16";
 
     fn gzip(bytes: &[u8]) -> Vec<u8> {
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

@@ -115,6 +115,13 @@ impl Http {
         let Head { status, minor_version, .. } = *parsed;
         self.facts = Some(HttpFacts { status, minor_version, ..HttpFacts::default() });
         let options = Arc::clone(&self.options);
+        let length = match parsed.length {
+            Ok(length) => length,
+            Err(text) => {
+                self.fail_body(body::malformed(text), head, now);
+                return None;
+            }
+        };
         let has_texts = !options.needles.is_empty() || !options.forbidden.is_empty();
         let purpose = match judge_status(&options, status) {
             StatusRule::Redirect => {
@@ -129,7 +136,7 @@ impl Http {
                 return None;
             }
         };
-        match Body::new(parsed, &options, purpose) {
+        match Body::new(length, parsed.codings, &options, purpose) {
             Ok(body) => Some(body),
             Err(fault) => {
                 self.fail_body(fault, head, now);
@@ -289,5 +296,116 @@ impl Machine for Http {
 
     fn poll_outcome(&mut self) -> Option<Outcome> {
         self.outcome.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Host;
+
+    const MS: u64 = 1_000_000;
+
+    fn http(options: HttpOptions) -> Http {
+        let host = Host::Name("example.org".into());
+        let url = HttpUrl { tls: false, host, port: 80, path: "/".into() };
+        Http::new(&url, &Arc::new(options), Nanos(10 * MS))
+    }
+
+    fn connected(options: HttpOptions) -> Http {
+        let mut http = http(options);
+        http.handle_connected(Nanos(12 * MS));
+        http
+    }
+
+    fn phases(outcome: &Outcome) -> [Option<u32>; 3] {
+        [Phase::Connect, Phase::Wait, Phase::Transfer].map(|phase| outcome.timings.get(phase))
+    }
+
+    #[test]
+    fn the_request_and_its_body_are_sent_once_and_after_the_connect() {
+        let body = Box::from(*b"hello");
+        let mut http = http(HttpOptions { method: "POST".into(), body, ..HttpOptions::default() });
+        let mut out = b"kept ".to_vec();
+        http.poll_transmit(&mut out);
+        assert_eq!(out, b"kept ");
+        http.handle_connected(Nanos(12 * MS));
+        http.poll_transmit(&mut out);
+        assert!(out.starts_with(b"kept POST / HTTP/1.1\r\n"));
+        assert!(out.ends_with(b"\r\n\r\nhello"));
+        let len = out.len();
+        http.poll_transmit(&mut out);
+        assert_eq!(out.len(), len);
+    }
+
+    #[test]
+    fn each_phase_takes_its_own_time() {
+        let mut http = connected(HttpOptions::default());
+        http.handle_input(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n", Nanos(17 * MS));
+        assert!(http.poll_outcome().is_none());
+        http.handle_input(b"ok", Nanos(24 * MS));
+        let outcome = http.poll_outcome().unwrap();
+        assert_eq!(phases(&outcome), [Some(2_000), Some(5_000), Some(7_000)]);
+        assert_eq!(outcome.phase, Some(Phase::Transfer));
+        assert_eq!(outcome.timings.get(Phase::Tls), None);
+    }
+
+    #[test]
+    fn a_failure_names_the_phase_it_was_in() {
+        let mut refused = http(HttpOptions::default());
+        refused.handle_end(End::Refused, Nanos(11 * MS));
+        let outcome = refused.poll_outcome().unwrap();
+        assert_eq!(outcome.failure, Some(Failure::Refused));
+        assert_eq!(outcome.phase, Some(Phase::Connect));
+        assert_eq!(phases(&outcome), [Some(1_000), None, None]);
+        assert_eq!(outcome.http, None);
+
+        let mut silent = connected(HttpOptions::default());
+        silent.handle_end(End::TimedOut, Nanos(42 * MS));
+        let outcome = silent.poll_outcome().unwrap();
+        assert_eq!(outcome.failure, Some(Failure::TimedOut));
+        assert_eq!(outcome.phase, Some(Phase::Wait));
+        assert_eq!(phases(&outcome), [Some(2_000), Some(30_000), None]);
+    }
+
+    #[test]
+    fn a_good_answer_has_words_only_where_they_are_asked_for() {
+        for keep_detail in [false, true] {
+            let mut http = connected(HttpOptions { keep_detail, ..HttpOptions::default() });
+            let answer = b"HTTP/1.1 200 Fine\r\nContent-Length: 0\r\nX-A: b\r\n\r\n";
+            http.handle_input(answer, Nanos(20 * MS));
+            let outcome = http.poll_outcome().unwrap();
+            assert!(outcome.is_good());
+            assert_eq!(outcome.detail.is_some(), keep_detail);
+            if let Some(detail) = outcome.detail {
+                assert_eq!(detail.reason, "Fine");
+                assert_eq!(detail.headers[1], ("X-A".to_owned(), "b".to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn a_reset_after_the_whole_answer_changes_nothing() {
+        let mut http = connected(HttpOptions::default());
+        http.handle_input(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", Nanos(20 * MS));
+        http.handle_end(End::Reset, Nanos(21 * MS));
+        http.handle_input(b"more", Nanos(22 * MS));
+        assert!(http.poll_outcome().unwrap().is_good());
+        assert!(http.poll_outcome().is_none());
+    }
+
+    #[test]
+    fn facts_say_what_was_read() {
+        let mut http = connected(HttpOptions { body_bytes_max: 3, ..HttpOptions::default() });
+        http.handle_input(b"HTTP/1.0 201 Made\r\n\r\nlong", Nanos(20 * MS));
+        let facts = http.poll_outcome().unwrap().http.unwrap();
+        let wanted = HttpFacts {
+            status: 201,
+            body_bytes: 3,
+            decoded_bytes: 3,
+            truncated: true,
+            ..HttpFacts::default()
+        };
+        assert_eq!(facts, wanted);
     }
 }
