@@ -52,7 +52,7 @@ CREATE TABLE state (
     message       TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
--- Results not yet compacted: a packed blob for each commit, window and lane (monitor_id >> 16).
+-- Results not yet compacted: a packed blob for each commit, window and lane (monitor_id >> 15).
 CREATE TABLE head (
     seq  INTEGER PRIMARY KEY AUTOINCREMENT,
     t0   INTEGER NOT NULL,                 -- start of the window of five minutes, by due time

@@ -1,7 +1,7 @@
 //! Records batches: one transaction with results, states, words, certificates and transitions.
 //!
-//! Owns: the order of writes and the cursor that makes a repeated batch harmless. About 3 µs a
-//! result, nearly all of it the update of the state.
+//! Owns: the order of writes and the cursor that makes a repeated batch harmless. Costs 10 µs a
+//! result (200,000 monitors, development build), nearly all of it the update of the state.
 
 use std::collections::HashMap;
 

@@ -6,7 +6,8 @@
 //! monitor and due time; durations are bucket numbers of `metrics::buckets`, so they come back
 //! within 0.8 %, and packing what was unpacked changes nothing. All else comes back exactly.
 //!
-//! Costs about 0.5 µs a result to pack and 0.1 µs to unpack.
+//! Costs 0.9 µs a result to pack and unpack together (2 cores, development build). A result with
+//! all five phases takes 5.3 bytes in a chunk and 7.1 in the head; `tests/store.rs` measures it.
 
 use pco::standalone::{simple_compress, simple_decompress_into};
 use pco::{ChunkConfig, DeltaSpec, ModeSpec};
@@ -309,7 +310,10 @@ mod tests {
                 ..sample(5, 7)
             };
             let after = unpack(0, 0, &pack(0, 0, &[before]).unwrap()).unwrap();
-            let near = |value: u32| if value == ABSENT { ABSENT } else { value_of(bucket_of(value)) };
+            let near = |value: u32| match value {
+                ABSENT => ABSENT,
+                value => value_of(bucket_of(value)),
+            };
             let expected = Sample {
                 lag_us: near(raw[0]),
                 total_us: near(raw[1]),

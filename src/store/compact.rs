@@ -2,7 +2,7 @@
 //!
 //! Owns: when a window is ready, and the slices. A slice is one window of one lane, at most
 //! `COMPACT_SAMPLES_MAX` results, in one transaction that writes the chunks and deletes the head
-//! rows: a result is always in exactly one of the two. Costs about 0.6 µs a result.
+//! rows: a result is always in exactly one of the two. Costs 0.9 µs a result (development build).
 
 use std::collections::VecDeque;
 

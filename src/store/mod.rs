@@ -6,7 +6,7 @@
 //!
 //! Results are durable as soon as [`Store::append`] returns: it writes a packed *head* row, and
 //! every five minutes [`Store::maintain`] compacts the head rows of a window into *chunks*, one
-//! for each 1,024 monitors. Measured: about 3 µs and 6 bytes a result.
+//! for each 1,024 monitors: 5.3 bytes a result, measured.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -214,13 +214,20 @@ pub enum StoreError {
         reason: String,
     },
     /// Locks and shared memory do not work there.
-    #[error("data folder {} is on a network file system: choose one on a local disk", path.display())]
+    #[error(
+        "data folder {} is on a network file system: choose one on a local disk",
+        path.display()
+    )]
     NetworkFilesystem {
         /// The folder.
         path: PathBuf,
     },
     /// Another engine has the folder.
-    #[error("data folder {} is in use by another engine (pid {pid}): stop it first, or choose another data folder", path.display())]
+    #[error(
+        "data folder {} is in use by another engine (pid {pid}): \
+         stop it first, or choose another data folder",
+        path.display()
+    )]
     InUse {
         /// The folder.
         path: PathBuf,
@@ -228,13 +235,19 @@ pub enum StoreError {
         pid: String,
     },
     /// There is nothing to read.
-    #[error("no database at {}: start the engine with this data folder first", path.display())]
+    #[error(
+        "no database at {}: start the engine with this data folder first",
+        path.display()
+    )]
     Missing {
         /// The file.
         path: PathBuf,
     },
     /// A database of another program.
-    #[error("{} is not a database of the engine: choose another data folder", path.display())]
+    #[error(
+        "{} is not a database of the engine: choose another data folder",
+        path.display()
+    )]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -250,7 +263,10 @@ pub enum StoreError {
         advice: &'static str,
     },
     /// `PRAGMA quick_check` found damage after an unclean stop.
-    #[error("the database {} is damaged ({reason}): move it away or restore it, then start again", path.display())]
+    #[error(
+        "the database {} is damaged ({reason}): move it away or restore it, then start again",
+        path.display()
+    )]
     Damaged {
         /// The file.
         path: PathBuf,

@@ -7,7 +7,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 
 use super::append::Certs;
 use super::compact::Compactor;
@@ -58,7 +60,8 @@ impl SqliteStore {
     pub fn open(path: &Path, retention: Retention) -> Result<SqliteStore, StoreError> {
         let folder = Folder::open(path)?;
         let file = folder.database();
-        let mut conn = Connection::open(&file)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut conn = Connection::open_with_flags(&file, flags)?;
         conn.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
         let found = check_owner(&conn, &file)?;
         if found > schema_known() {

@@ -129,7 +129,11 @@ fn the_views_speak_in_words() {
     store.append(RunId(1), &[down]).unwrap();
     let shell = backend.shell();
     let line: String = shell
-        .query_row("SELECT name || ' ' || verdict || ' ' || code || ' ' || message || ' ' || since FROM monitors", [], |row| row.get(0))
+        .query_row(
+            "SELECT concat_ws(' ', name, verdict, code, message, since) FROM monitors",
+            [],
+            |row| row.get(0),
+        )
         .unwrap();
     assert_eq!(line, "x down connect_refused nobody listens 2026-01-01 00:00:00");
     for view in ["monitors", "failures", "transitions", "incidents", "certificates"] {
