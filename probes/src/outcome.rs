@@ -242,6 +242,8 @@ pub struct CertInfo {
     pub issuer: Vec<(String, String)>,
     /// Subject alternative names: host names and addresses.
     pub names: Vec<String>,
+    /// How many such names there are: `names` keeps the first ones only.
+    pub names_total: u32,
     /// Seconds since the Unix epoch.
     pub not_before: i64,
     /// Seconds since the Unix epoch.
@@ -253,9 +255,10 @@ pub struct CertInfo {
 }
 
 impl CertFacts {
-    /// The earliest end of all certificates sent, in seconds since the Unix epoch.
+    /// The earliest end of all certificates sent, in seconds since the Unix epoch; those whose end
+    /// could not be read (0) are left out.
     pub fn earliest_not_after(&self) -> Option<i64> {
-        self.chain.iter().map(|cert| cert.not_after).min()
+        self.chain.iter().map(|cert| cert.not_after).filter(|end| *end != 0).min()
     }
 }
 
