@@ -52,8 +52,42 @@ pub fn wall_millis() -> u64 {
     u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
 }
 
+/// The monotonic and the wall clock at one instant: turns the kernel's stamps, which are wall time,
+/// into instants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BothClocks {
+    /// CLOCK_MONOTONIC.
+    pub monotonic: Nanos,
+    /// CLOCK_REALTIME, in nanoseconds since the Unix epoch.
+    pub wall_ns: u64,
+}
+
+/// Longest that reading both clocks may take to count as one instant, in nanoseconds: more means
+/// that the thread lost its CPU in between.
+const ONE_INSTANT_NS_MAX: u64 = 20_000;
+
+/// Reads both clocks; a second and third time where the thread lost its CPU in between.
+pub fn both_clocks() -> BothClocks {
+    let mut before = monotonic();
+    for _ in 0..2 {
+        let wall_ns = wall_nanos();
+        let after = monotonic();
+        let width = after.0.saturating_sub(before.0);
+        if width <= ONE_INSTANT_NS_MAX {
+            return BothClocks { monotonic: Nanos(before.0 + width / 2), wall_ns };
+        }
+        before = after;
+    }
+    BothClocks { monotonic: before, wall_ns: wall_nanos() }
+}
+
+fn wall_nanos() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(wall.as_nanos()).unwrap_or(u64::MAX)
+}
+
 /// CLOCK_MONOTONIC in nanoseconds (clock_gettime(2), answered by the vDSO in about 25 ns).
-fn monotonic() -> Nanos {
+pub fn monotonic() -> Nanos {
     match clock_gettime(ClockId::CLOCK_MONOTONIC) {
         Ok(at) => Nanos(at.tv_sec() as u64 * 1_000_000_000 + at.tv_nsec() as u64),
         Err(errno) => unreachable!("CLOCK_MONOTONIC exists on every Linux: {errno}"),

@@ -138,6 +138,20 @@ pub const RESOLVE_HOLD_MS: u64 = 5_000;
 /// How long a silent server is asked last, in milliseconds.
 pub const RESOLVE_SERVER_DOWN_MS: u64 = 30_000;
 
+/// Echo requests or replies in one call of sendmmsg(2) or recvmmsg(2), in packets.
+///
+/// With 256 at a time on loopback the receive buffer overflowed and 36 % of the replies came back.
+pub const ECHO_BATCH_MAX: usize = 64;
+/// Batches that one call reads before the shard does something else.
+pub const ECHO_BATCHES_PER_WAKE_MAX: usize = 16;
+/// Echo requests that wait to be sent on one socket, in packets; one more is refused.
+pub const ECHO_QUEUE_MAX: usize = 65_536;
+/// Receive buffer of an echo socket where the host allows it, in bytes.
+///
+/// The kernel doubles it and counts 768 bytes for a reply: room for twenty thousand, the replies
+/// of a second at a million monitors a minute and a core.
+pub const ECHO_RECEIVE_BUFFER_BYTES: usize = 8 << 20;
+
 const _: () = assert!(INTERVAL_MS_MIN >= TICK_MS);
 const _: () = assert!(INTERVAL_MS_MIN <= INTERVAL_MS_DEFAULT);
 const _: () = assert!(TIMEOUT_MS_MIN >= TICK_MS && TIMEOUT_MS_DEFAULT <= TIMEOUT_MS_MAX);

@@ -2,4 +2,6 @@
 
 mod random;
 
+pub mod echo;
+
 pub mod resolve;
