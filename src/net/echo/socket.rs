@@ -5,9 +5,10 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::AsRawFd;
 
 use nix::errno::Errno;
-use nix::sys::socket::{setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
 use probes::icmp::Version;
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -57,11 +58,7 @@ fn choose<T>(mut open: impl FnMut(EchoKind) -> Result<T, Errno>) -> Result<T, Ec
 }
 
 /// Opens one kind of socket with all its options.
-pub(super) fn open_kind(
-    version: Version,
-    kind: EchoKind,
-    buffer_bytes: usize,
-) -> Result<Opened, Errno> {
+fn open_kind(version: Version, kind: EchoKind, buffer_bytes: usize) -> Result<Opened, Errno> {
     let (domain, protocol) = match version {
         Version::V4 => (Domain::IPV4, Protocol::ICMPV4),
         Version::V6 => (Domain::IPV6, Protocol::ICMPV6),
@@ -80,6 +77,8 @@ pub(super) fn open_kind(
                 Version::V6 => socket.attach_filter(&filter::v6(id)),
             }
             .map_err(errno)?;
+            // What came between the opening and the filter is not for us.
+            while recv(socket.as_raw_fd(), &mut [0], MsgFlags::MSG_DONTWAIT).is_ok() {}
             id
         }
     };

@@ -1,5 +1,5 @@
-//! Echo over real sockets on loopback. Raw sockets need CAP_NET_RAW; the tests of datagram sockets
-//! make a network namespace of their own for net.ipv4.ping_group_range and need CAP_SYS_ADMIN.
+//! Echo over real sockets on loopback, each test in a network namespace of its own: needs
+//! CAP_SYS_ADMIN and CAP_NET_RAW.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::process::Command;
@@ -10,7 +10,6 @@ use probes::icmp::PAYLOAD_BYTES;
 use probes::icmp::wire::Reason;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use super::socket::open_kind;
 use super::*;
 use crate::limits::ECHO_RECEIVE_BUFFER_BYTES;
 
@@ -19,15 +18,39 @@ const HANG_MS: u16 = 20_000;
 const HOST: Ipv4Addr = Ipv4Addr::LOCALHOST;
 const OTHER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 9);
 
-fn raw_with_buffer(family: Version, buffer_bytes: usize) -> Echo {
-    match open_kind(family, EchoKind::Raw, buffer_bytes) {
-        Ok(opened) => Echo::new(family, opened),
-        Err(errno) => panic!("no raw ICMP socket ({errno}): run the tests with CAP_NET_RAW"),
+/// Values of net.ipv4.ping_group_range.
+const NO_GROUP: &str = "1 0";
+const EVERY_GROUP: &str = "0 2147483647";
+
+/// Runs `test` on a thread of its own in a new network namespace, where no other traffic is and
+/// the groups of `ping_group_range` may have datagram ICMP sockets.
+fn in_namespace(ping_group_range: &'static str, test: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::spawn(move || {
+        if let Err(errno) = unshare(CloneFlags::CLONE_NEWNET) {
+            panic!("no network namespace ({errno}): run the tests with CAP_SYS_ADMIN");
+        }
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+        assert!(up.expect("ip of iproute2 is needed").success());
+        std::fs::write("/proc/sys/net/ipv4/ping_group_range", ping_group_range).unwrap();
+        test();
+    });
+    if let Err(panic) = thread.join() {
+        std::panic::resume_unwind(panic);
     }
 }
 
-fn raw(family: Version) -> Echo {
-    raw_with_buffer(family, ECHO_RECEIVE_BUFFER_BYTES)
+fn open(version: Version, kind: EchoKind, buffer_bytes: usize) -> Echo {
+    let echo = Echo::open(version, buffer_bytes).unwrap();
+    assert_eq!(echo.kind(), kind);
+    echo
+}
+
+fn raw(version: Version) -> Echo {
+    open(version, EchoKind::Raw, ECHO_RECEIVE_BUFFER_BYTES)
+}
+
+fn datagram(version: Version) -> Echo {
+    open(version, EchoKind::Datagram, ECHO_RECEIVE_BUFFER_BYTES)
 }
 
 /// Waits until the socket has something and reads it.
@@ -115,200 +138,198 @@ fn host_unreachable(to: Ipv4Addr, id: u16, seq: u16, body: &[u8]) -> Vec<u8> {
 
 #[test]
 fn thousand_addresses_all_answer() {
-    let mut echo = raw(Version::V4);
-    let address = |n: u64| IpAddr::from([127, 9, (n / 250) as u8, (n % 250 + 1) as u8]);
-    for n in 0..1_000 {
-        assert!(echo.queue(n, address(n), 0));
-    }
-    let began = monotonic();
-    let mut events = exchange(&mut echo, 1_000);
-    let took_us = monotonic().micros_since(began);
-    events.sort_unstable_by_key(token);
-    for (n, event) in (0..).zip(&events) {
-        let EchoEvent::Reply { token, rtt_us, ttl, from } = *event else { panic!("{event:?}") };
-        assert_eq!((token, from, ttl), (n, address(n), Some(64)));
-        assert!(rtt_us <= took_us);
-    }
-    let counters = echo.counters();
-    assert_eq!((counters.sent, counters.replies, counters.receive_dropped), (1_000, 1_000, 0));
-    assert_eq!((counters.foreign, counters.forged, echo.queued()), (0, 0, 0));
+    in_namespace(NO_GROUP, || {
+        let mut echo = raw(Version::V4);
+        let address = |n: u64| IpAddr::from([127, 9, (n / 250) as u8, (n % 250 + 1) as u8]);
+        for n in 0..1_000 {
+            assert!(echo.queue(n, address(n), 0));
+        }
+        let began = monotonic();
+        let mut events = exchange(&mut echo, 1_000);
+        let took_us = monotonic().micros_since(began);
+        events.sort_unstable_by_key(token);
+        for (n, event) in (0..).zip(&events) {
+            let EchoEvent::Reply { token, rtt_us, ttl, from } = *event else { panic!("{event:?}") };
+            assert_eq!((token, from, ttl), (n, address(n), Some(64)));
+            assert!(rtt_us <= took_us);
+        }
+        let counters = echo.counters();
+        assert_eq!((counters.sent, counters.replies, counters.receive_dropped), (1_000, 1_000, 0));
+        assert_eq!((counters.foreign, counters.forged, echo.queued()), (0, 0, 0));
+    });
 }
 
 #[test]
 fn ipv6_loopback_answers() {
-    let mut echo = raw(Version::V6);
-    assert!(echo.queue(7, Ipv6Addr::LOCALHOST.into(), 0));
-    let events = exchange(&mut echo, 1);
-    let EchoEvent::Reply { token, ttl, from, .. } = events[0] else { panic!("{events:?}") };
-    assert_eq!((token, ttl, from), (7, Some(64), Ipv6Addr::LOCALHOST.into()));
+    in_namespace(NO_GROUP, || {
+        let mut echo = raw(Version::V6);
+        assert!(echo.queue(7, Ipv6Addr::LOCALHOST.into(), 0));
+        let events = exchange(&mut echo, 1);
+        let EchoEvent::Reply { token, ttl, from, .. } = events[0] else { panic!("{events:?}") };
+        assert_eq!((token, ttl, from), (7, Some(64), Ipv6Addr::LOCALHOST.into()));
+    });
 }
 
 #[test]
 fn sockets_do_not_see_each_others_replies() {
-    for (family, to) in [(Version::V4, IpAddr::V4(HOST)), (Version::V6, Ipv6Addr::LOCALHOST.into())]
-    {
-        let (mut one, mut other) = (raw(family), raw(family));
-        for n in 0..50 {
-            assert!(one.queue(n, to, 0) && other.queue(1_000 + n, to, 0));
+    in_namespace(NO_GROUP, || {
+        for (family, to) in
+            [(Version::V4, IpAddr::V4(HOST)), (Version::V6, Ipv6Addr::LOCALHOST.into())]
+        {
+            let (mut one, mut other) = (raw(family), raw(family));
+            for n in 0..50 {
+                assert!(one.queue(n, to, 0) && other.queue(1_000 + n, to, 0));
+            }
+            let mut events = Vec::new();
+            one.flush(&mut events);
+            let theirs = exchange(&mut other, 50);
+            let ours = exchange(&mut one, 50);
+            assert!(ours.iter().all(|event| token(event) < 1_000));
+            assert!(theirs.iter().all(|event| token(event) >= 1_000));
+            for echo in [&one, &other] {
+                let counters = echo.counters();
+                assert_eq!((counters.replies, counters.foreign, counters.forged), (50, 0, 0));
+                assert_eq!(counters.receive_dropped, 0, "what the filter drops is no loss");
+            }
         }
-        let mut events = Vec::new();
-        one.flush(&mut events);
-        let theirs = exchange(&mut other, 50);
-        let ours = exchange(&mut one, 50);
-        assert!(ours.iter().all(|event| token(event) < 1_000));
-        assert!(theirs.iter().all(|event| token(event) >= 1_000));
-        for echo in [&one, &other] {
-            let counters = echo.counters();
-            assert_eq!((counters.replies, counters.foreign, counters.forged), (50, 0, 0));
-            assert_eq!(counters.receive_dropped, 0, "what the filter drops is no loss");
-        }
-    }
+    });
 }
 
 #[test]
 fn forged_and_short_replies_are_counted_and_never_told() {
-    let mut echo = raw(Version::V4);
-    round_trip(&mut echo, 1, OTHER.into());
-    let id = echo.id;
-    forge(OTHER.into(), &message(0, 0, id_seq(id, 0), &[7; PAYLOAD_BYTES]));
-    forge(OTHER.into(), &message(0, 0, id_seq(id, 0), &[7; 5]));
-    forge(OTHER.into(), &message(0, 0, id_seq(id.wrapping_add(1), 0), &[7; PAYLOAD_BYTES]));
-    assert_eq!(round_trip(&mut echo, 2, OTHER.into()), []);
-    let counters = echo.counters();
-    assert_eq!((counters.replies, counters.forged, counters.truncated), (2, 1, 1));
-    assert_eq!(counters.foreign, 0, "the filter keeps other identifiers away");
+    in_namespace(NO_GROUP, || {
+        let mut echo = raw(Version::V4);
+        round_trip(&mut echo, 1, OTHER.into());
+        let id = echo.id;
+        forge(OTHER.into(), &message(0, 0, id_seq(id, 0), &[7; PAYLOAD_BYTES]));
+        forge(OTHER.into(), &message(0, 0, id_seq(id, 0), &[7; 5]));
+        forge(OTHER.into(), &message(0, 0, id_seq(id.wrapping_add(1), 0), &[7; PAYLOAD_BYTES]));
+        assert_eq!(round_trip(&mut echo, 2, OTHER.into()), []);
+        let counters = echo.counters();
+        assert_eq!((counters.replies, counters.forged, counters.truncated), (2, 1, 1));
+        assert_eq!(counters.foreign, 0, "the filter keeps other identifiers away");
+    });
 }
 
 #[test]
 fn reply_from_another_address_than_the_one_asked_is_not_told() {
-    let mut echo = raw(Version::V4);
-    assert!(echo.queue(1, HOST.into(), 0));
-    assert_eq!(exchange(&mut echo, 1).len(), 1);
-    // The very payload that was sent, as somebody on the way would have it.
-    let payload = <[u8; PAYLOAD_BYTES]>::try_from(&echo.packets[0][8..]).unwrap();
-    forge(OTHER.into(), &message(0, 0, id_seq(echo.id, 0), &payload));
-    assert_eq!(round_trip(&mut echo, 2, HOST.into()), []);
-    let counters = echo.counters();
-    assert_eq!((counters.replies, counters.wrong_source, counters.forged), (2, 1, 0));
+    in_namespace(NO_GROUP, || {
+        let mut echo = raw(Version::V4);
+        assert!(echo.queue(1, HOST.into(), 0));
+        assert_eq!(exchange(&mut echo, 1).len(), 1);
+        // The very payload that was sent, as somebody on the way would have it.
+        let payload = <[u8; PAYLOAD_BYTES]>::try_from(&echo.packets[0][8..]).unwrap();
+        forge(OTHER.into(), &message(0, 0, id_seq(echo.id, 0), &payload));
+        assert_eq!(round_trip(&mut echo, 2, HOST.into()), []);
+        let counters = echo.counters();
+        assert_eq!((counters.replies, counters.wrong_source, counters.forged), (2, 1, 0));
+    });
 }
 
 #[test]
 fn icmp_error_finds_its_request_by_number_and_destination() {
-    let mut echo = raw(Version::V4);
-    let target = Ipv4Addr::new(127, 0, 0, 5);
-    round_trip(&mut echo, 40, target.into());
-    let id = echo.id;
-    forge(OTHER.into(), &host_unreachable(target, id, 0, &[]));
-    forge(OTHER.into(), &host_unreachable(Ipv4Addr::new(127, 0, 0, 6), id, 0, &[]));
-    forge(OTHER.into(), &host_unreachable(target, id, 9, &[]));
-    forge(OTHER.into(), &host_unreachable(target, id, 0, &[7; PAYLOAD_BYTES]));
-    forge(OTHER.into(), &host_unreachable(target, id.wrapping_add(1), 0, &[]));
-    let events = round_trip(&mut echo, 41, target.into());
-    let told = EchoEvent::Unreachable {
-        token: 40,
-        reason: Reason::Unreachable,
-        code: 1,
-        from: OTHER.into(),
-    };
-    assert_eq!(events, [told]);
-    let counters = echo.counters();
-    assert_eq!((counters.unreachable, counters.unattributed, counters.forged), (1, 2, 1));
-    assert_eq!(counters.foreign, 0);
+    in_namespace(NO_GROUP, || {
+        let mut echo = raw(Version::V4);
+        let target = Ipv4Addr::new(127, 0, 0, 5);
+        round_trip(&mut echo, 40, target.into());
+        let id = echo.id;
+        forge(OTHER.into(), &host_unreachable(target, id, 0, &[]));
+        forge(OTHER.into(), &host_unreachable(Ipv4Addr::new(127, 0, 0, 6), id, 0, &[]));
+        forge(OTHER.into(), &host_unreachable(target, id, 9, &[]));
+        forge(OTHER.into(), &host_unreachable(target, id, 0, &[7; PAYLOAD_BYTES]));
+        forge(OTHER.into(), &host_unreachable(target, id.wrapping_add(1), 0, &[]));
+        let events = round_trip(&mut echo, 41, target.into());
+        let told = EchoEvent::Unreachable {
+            token: 40,
+            reason: Reason::Unreachable,
+            code: 1,
+            from: OTHER.into(),
+        };
+        assert_eq!(events, [told]);
+        let counters = echo.counters();
+        assert_eq!((counters.unreachable, counters.unattributed, counters.forged), (1, 2, 1));
+        assert_eq!(counters.foreign, 0);
+    });
 }
 
 #[test]
 fn icmpv6_error_finds_its_request() {
-    let mut echo = raw(Version::V6);
-    let host = Ipv6Addr::LOCALHOST;
-    round_trip(&mut echo, 40, host.into());
-    for id in [echo.id, echo.id.wrapping_add(1)] {
-        let mut quoted = vec![0x60, 0, 0, 0, 0, 8, 58, 64];
-        quoted.extend(host.octets());
-        quoted.extend(host.octets());
-        quoted.extend(message(128, 0, id_seq(id, 0), &[]));
-        forge(host.into(), &message(1, 3, [0; 4], &quoted));
-    }
-    let events = round_trip(&mut echo, 41, host.into());
-    let told = EchoEvent::Unreachable {
-        token: 40,
-        reason: Reason::Unreachable,
-        code: 3,
-        from: host.into(),
-    };
-    assert_eq!(events, [told]);
-    assert_eq!(echo.counters().foreign, 0);
+    in_namespace(NO_GROUP, || {
+        let mut echo = raw(Version::V6);
+        let host = Ipv6Addr::LOCALHOST;
+        round_trip(&mut echo, 40, host.into());
+        for id in [echo.id, echo.id.wrapping_add(1)] {
+            let mut quoted = vec![0x60, 0, 0, 0, 0, 8, 58, 64];
+            quoted.extend(host.octets());
+            quoted.extend(host.octets());
+            quoted.extend(message(128, 0, id_seq(id, 0), &[]));
+            forge(host.into(), &message(1, 3, [0; 4], &quoted));
+        }
+        let events = round_trip(&mut echo, 41, host.into());
+        let told = EchoEvent::Unreachable {
+            token: 40,
+            reason: Reason::Unreachable,
+            code: 3,
+            from: host.into(),
+        };
+        assert_eq!(events, [told]);
+        assert_eq!(echo.counters().foreign, 0);
+    });
 }
 
 #[test]
 fn refused_request_is_told_and_the_next_one_goes_out() {
-    let mut echo = raw(Version::V4);
-    assert!(echo.queue(1, HOST.into(), 0));
-    assert!(echo.queue(2, Ipv4Addr::BROADCAST.into(), 0));
-    assert!(echo.queue(3, HOST.into(), 0));
-    let mut events = exchange(&mut echo, 3);
-    events.sort_unstable_by_key(token);
-    assert!(matches!(events[0], EchoEvent::Reply { token: 1, .. }));
-    assert_eq!(events[1], EchoEvent::SendFailed { token: 2, errno: Errno::EACCES });
-    assert!(matches!(events[2], EchoEvent::Reply { token: 3, .. }));
-    assert_eq!((echo.counters().sent, echo.counters().send_failed), (2, 1));
+    in_namespace(NO_GROUP, || {
+        let mut echo = raw(Version::V4);
+        assert!(echo.queue(1, HOST.into(), 0));
+        assert!(echo.queue(2, Ipv4Addr::new(192, 0, 2, 1).into(), 0));
+        assert!(echo.queue(3, HOST.into(), 0));
+        let mut events = exchange(&mut echo, 3);
+        events.sort_unstable_by_key(token);
+        assert!(matches!(events[0], EchoEvent::Reply { token: 1, .. }));
+        assert_eq!(events[1], EchoEvent::SendFailed { token: 2, errno: Errno::ENETUNREACH });
+        assert!(matches!(events[2], EchoEvent::Reply { token: 3, .. }));
+        assert_eq!((echo.counters().sent, echo.counters().send_failed), (2, 1));
+    });
 }
 
 #[test]
 fn replies_lost_in_our_own_buffer_are_counted() {
-    let mut echo = raw_with_buffer(Version::V4, 4_096);
-    let mut events = Vec::new();
-    for n in 0..200 {
-        assert!(echo.queue(n, HOST.into(), 0));
-    }
-    echo.flush(&mut events);
-    receive_some(&mut echo, &mut events);
-    // A packet tells of those that were lost before it.
-    let accounted = |counters: EchoCounters| counters.replies + counters.receive_dropped;
-    while accounted(echo.counters()) < echo.counters().sent {
-        round_trip(&mut echo, 1_000, HOST.into());
-    }
-    let counters = echo.counters();
-    assert!(counters.replies < counters.sent);
-    assert!(accounted(counters) >= counters.sent);
+    in_namespace(NO_GROUP, || {
+        let mut echo = open(Version::V4, EchoKind::Raw, 4_096);
+        let mut events = Vec::new();
+        for n in 0..200 {
+            assert!(echo.queue(n, HOST.into(), 0));
+        }
+        echo.flush(&mut events);
+        receive_some(&mut echo, &mut events);
+        // A packet tells of those that were lost before it.
+        let accounted = |counters: EchoCounters| counters.replies + counters.receive_dropped;
+        while accounted(echo.counters()) < echo.counters().sent {
+            round_trip(&mut echo, 1_000, HOST.into());
+        }
+        let counters = echo.counters();
+        assert!(counters.replies < counters.sent);
+        assert!(accounted(counters) >= counters.sent);
+    });
 }
 
 #[test]
 fn queue_is_bounded_and_takes_its_own_family_only() {
-    let mut echo = raw(Version::V4);
-    assert!(!echo.queue(0, Ipv6Addr::LOCALHOST.into(), 0));
-    for n in 0..ECHO_QUEUE_MAX as u64 {
-        assert!(echo.queue(n, HOST.into(), 0));
-    }
-    assert!(!echo.queue(0, HOST.into(), 0));
-    assert_eq!((echo.queued(), echo.counters().refused), (ECHO_QUEUE_MAX, 1));
-}
-
-/// Runs `test` on a thread of its own in a new network namespace where every group may have
-/// datagram ICMP sockets.
-fn with_datagram_sockets(test: impl FnOnce() + Send + 'static) {
-    let thread = std::thread::spawn(move || {
-        if let Err(errno) = unshare(CloneFlags::CLONE_NEWNET) {
-            panic!("no network namespace ({errno}): run the tests with CAP_SYS_ADMIN");
+    in_namespace(NO_GROUP, || {
+        let mut echo = raw(Version::V4);
+        assert!(!echo.queue(0, Ipv6Addr::LOCALHOST.into(), 0));
+        for n in 0..ECHO_QUEUE_MAX as u64 {
+            assert!(echo.queue(n, HOST.into(), 0));
         }
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
-        assert!(up.expect("ip of iproute2 is needed").success());
-        std::fs::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647").unwrap();
-        test();
+        assert!(!echo.queue(0, HOST.into(), 0));
+        assert_eq!((echo.queued(), echo.counters().refused), (ECHO_QUEUE_MAX, 1));
     });
-    if let Err(panic) = thread.join() {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn datagram(family: Version) -> Echo {
-    let echo = Echo::open(family, ECHO_RECEIVE_BUFFER_BYTES).unwrap();
-    assert_eq!(echo.kind(), EchoKind::Datagram);
-    echo
 }
 
 #[test]
 fn datagram_sockets_are_preferred_and_get_their_replies() {
-    with_datagram_sockets(|| {
+    in_namespace(EVERY_GROUP, || {
         for (family, to) in
             [(Version::V4, IpAddr::V4(OTHER)), (Version::V6, Ipv6Addr::LOCALHOST.into())]
         {
@@ -329,7 +350,7 @@ fn datagram_sockets_are_preferred_and_get_their_replies() {
 
 #[test]
 fn icmp_error_reaches_a_datagram_socket_and_fails_no_other_request() {
-    with_datagram_sockets(|| {
+    in_namespace(EVERY_GROUP, || {
         let mut echo = datagram(Version::V4);
         let target = Ipv4Addr::new(127, 0, 0, 5);
         round_trip(&mut echo, 40, target.into());
@@ -349,7 +370,7 @@ fn icmp_error_reaches_a_datagram_socket_and_fails_no_other_request() {
 
 #[test]
 fn request_without_a_route_is_refused_on_a_datagram_socket() {
-    with_datagram_sockets(|| {
+    in_namespace(EVERY_GROUP, || {
         let mut echo = datagram(Version::V4);
         assert!(echo.queue(1, Ipv4Addr::new(192, 0, 2, 1).into(), 0));
         let mut events = Vec::new();

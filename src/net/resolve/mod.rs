@@ -4,7 +4,8 @@
 //! The caller does four things: [`Resolver::lookup`]; a one-shot poll for each socket that
 //! [`Resolver::take_watches`] names, after every call that takes the time; [`Resolver::on_ready`]
 //! when one fires; [`Resolver::on_time`] no later than [`Resolver::next_deadline`]. A poll is never
-//! cancelled: a socket that is given up is shut down, so its poll fires, and its key is stale.
+//! cancelled: a socket that is given up is shut down, so its poll fires, and its key is stale. The
+//! polls must be with the kernel before the next call here, which may close their descriptors.
 //!
 //! A hit costs one hash of the name. A hundred thousand monitors of one name are one query.
 
