@@ -96,7 +96,7 @@ impl Ring {
 
     /// Submits what is armed and waits until something is ready or `timeout` has passed; does not
     /// wait at all for `Some(0)`, and for ever for `None`. The tokens of what is ready are in
-    /// [`Ring::ready`].
+    /// [`Ring::take_ready`].
     ///
     /// # Errors
     ///
