@@ -13,6 +13,7 @@
 //! | [`sched`] | when checks start: timer wheel, spread, the due list |
 //! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
 //! | [`config`] | the file of monitors and settings: read, checked, compared |
+//! | [`env`](mod@env) | variables and `.env` files, with the names of the original service |
 //! | [`metrics`] | numbers about ourselves: the ledger, snapshots, the page |
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
@@ -45,6 +46,8 @@ pub mod sched;
 pub mod monitor;
 
 pub mod config;
+
+pub mod env;
 
 pub mod metrics;
 

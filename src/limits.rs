@@ -297,3 +297,17 @@ const _: () = assert!(COMMIT_BATCHES_MAX * BATCH_SAMPLES_MAX <= BLOB_SAMPLES_MAX
 const _: () =
     assert!(COMPACT_SAMPLES_MAX + COMMIT_BATCHES_MAX * BATCH_SAMPLES_MAX <= BLOB_SAMPLES_MAX);
 const _: () = assert!(COMMIT_BATCHES_MAX <= STORE_PENDING_BATCHES_MAX);
+
+/// Largest `.env` file, in bytes.
+pub const ENV_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Longest value of a `.env` file after expansion, in bytes: `A=${A}${A}` doubles with each line.
+pub const ENV_VALUE_BYTES_MAX: usize = 32 * 1_024;
+/// Most checks at once that `ASYNC_MAX_CONCURRENT` and `ASYNC_THREAD_COUNT` may ask for, in checks.
+pub const ENV_IN_FLIGHT_MAX: u64 = 1 << 20;
+
+/// Most monitors that one round of `engine performance` checks at once, in monitors.
+pub const PERFORMANCE_ROUND_MAX: usize = 100_000;
+/// Longest wait of `engine status` and `engine stop` for each step, in milliseconds.
+pub const REMOTE_WAIT_MS: u64 = 5_000;
+/// Longest answer that `engine status` and `engine stop` read, in bytes.
+pub const REMOTE_ANSWER_BYTES_MAX: u64 = 1 << 20;

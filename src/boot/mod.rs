@@ -46,6 +46,8 @@ pub struct Options {
     pub in_flight_max: usize,
     /// How long and how much is kept.
     pub retention: Retention,
+    /// A PEM file with the roots that handshakes trust; `None` for the system's.
+    pub roots: Option<PathBuf>,
 }
 
 /// Why the engine does not start, or does not go on.
@@ -124,7 +126,7 @@ impl Engine {
         options: &Options,
         tell: impl FnMut(Vec<Transition>) + Send + 'static,
     ) -> Result<Engine, EngineError> {
-        let trust = Trust::system()?;
+        let trust = Trust::of(options.roots.as_deref())?;
         let resolver =
             ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
         let store = Box::new(SqliteStore::open(&options.data_dir, options.retention)?);

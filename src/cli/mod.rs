@@ -36,7 +36,19 @@ pub mod look;
 
 pub mod check;
 
+pub mod settle;
+
+pub mod config_cmd;
+
+pub mod keys;
+
+pub mod instance;
+
 pub mod start;
+
+pub mod trial;
+
+pub mod remote;
 
 /// What `--json` prints: rows and findings as they are.
 ///
