@@ -31,6 +31,9 @@ pub enum AnyMachine {
     Tls(Box<Tls<Tcp>>),
     /// HTTPS.
     Https(Box<Tls<Http>>),
+    /// A bug in a probe: panics at whatever comes.
+    #[cfg(test)]
+    Panicking(panicking::Panicking),
 }
 
 impl AnyMachine {
@@ -40,6 +43,8 @@ impl AnyMachine {
             AnyMachine::Http(machine) => machine.as_mut(),
             AnyMachine::Tls(machine) => machine.as_mut(),
             AnyMachine::Https(machine) => machine.as_mut(),
+            #[cfg(test)]
+            AnyMachine::Panicking(machine) => machine,
         }
     }
 
@@ -120,6 +125,11 @@ impl Stream {
         }
     }
 
+    /// True once the target has taken the connection.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// The descriptor to be polled.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -168,14 +178,26 @@ impl Stream {
         if let Some(outcome) = self.machine.inner().poll_outcome() {
             return Progress::Done(outcome);
         }
-        if self.socket.peer_addr().is_err() {
-            return match self.socket.take_error() {
-                Ok(None) => Progress::Wait(Interest::Write),
-                Ok(Some(error)) | Err(error) => self.fail(errno_of(&error), clock.now()),
-            };
+        let failed = match self.socket.peer_addr() {
+            Ok(_) => None,
+            Err(_) => match self.socket.take_error() {
+                Ok(None) => return Progress::Wait(Interest::Write),
+                Ok(Some(error)) | Err(error) => Some(errno_of(&error)),
+            },
+        };
+        let now = clock.now();
+        match failed {
+            // A reset in answer to a SYN is a refusal: the target took this one and reset it
+            // before we looked.
+            None | Some(Errno::ECONNRESET | Errno::EPIPE) => {}
+            Some(errno) => return self.fail(errno, now),
         }
         self.connected = true;
-        self.machine.inner().handle_connected(clock.now());
+        self.machine.inner().handle_connected(now);
+        if failed.is_some() {
+            let outcome = self.machine.inner().poll_outcome();
+            return outcome.map_or_else(|| self.end(End::Reset, now), Progress::Done);
+        }
         self.after_event(buffers).unwrap_or_else(|| Progress::Wait(self.interest()))
     }
 
@@ -267,4 +289,30 @@ fn our_fault(error: io::Error) -> (Fault, Errno) {
 
 fn errno_of(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or_default())
+}
+
+#[cfg(test)]
+pub(super) mod panicking {
+    use super::{End, Machine, Nanos, Outcome};
+
+    /// A machine with a bug.
+    pub struct Panicking;
+
+    impl Machine for Panicking {
+        fn handle_connected(&mut self, _now: Nanos) {
+            panic!("a bug at the connect");
+        }
+
+        fn handle_input(&mut self, _bytes: &[u8], _now: Nanos) {}
+
+        fn handle_end(&mut self, _end: End, _now: Nanos) {
+            panic!("a bug at the end");
+        }
+
+        fn poll_transmit(&mut self, _out: &mut Vec<u8>) {}
+
+        fn poll_outcome(&mut self) -> Option<Outcome> {
+            None
+        }
+    }
 }

@@ -103,7 +103,7 @@ impl Loop {
         }
         self.shard.on_tick(now);
         let driver = &mut self.driver;
-        self.shard.start_due(driver.room(), now, |at, monitor| driver.launch(at, monitor, nanos));
+        self.shard.start_due(driver.room(), now, |at, monitor| driver.launch(at, monitor));
         self.in_flight_max = self.in_flight_max.max(self.driver.in_flight());
         self.take_finished(now);
         self.hand_over(nanos);
