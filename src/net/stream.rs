@@ -84,6 +84,8 @@ pub struct Stream {
     connected: bool,
     /// The target has closed its side: our close leaves nothing behind.
     closed_by_target: bool,
+    /// A send found the connection reset. The kernel says so once: a read sees an end only.
+    reset_by_target: bool,
     unsent: Vec<u8>,
 }
 
@@ -108,6 +110,7 @@ impl Stream {
             machine,
             connected: false,
             closed_by_target: false,
+            reset_by_target: false,
             unsent: Vec::new(),
         };
         match stream.socket.connect(&SockAddr::from(to)) {
@@ -140,7 +143,7 @@ impl Stream {
         if !self.connected {
             return self.finish_connect(buffers, clock);
         }
-        if let Some(progress) = self.send_unsent() {
+        if let Some(progress) = self.send_unsent(clock) {
             return progress;
         }
         for _ in 0..READS_PER_WAKE_MAX {
@@ -150,7 +153,8 @@ impl Stream {
             let length = match read {
                 Ok(0) => {
                     self.closed_by_target = true;
-                    return self.end(End::Eof, now);
+                    let end = if self.reset_by_target { End::Reset } else { End::Eof };
+                    return self.end(end, now);
                 }
                 Ok(length) => length,
                 Err(error) => match errno_of(&error) {
@@ -159,7 +163,7 @@ impl Stream {
                 },
             };
             self.machine.inner().handle_input(&buffers.read[..length], now);
-            if let Some(progress) = self.after_event(buffers) {
+            if let Some(progress) = self.after_event(buffers, now) {
                 return progress;
             }
             if length < buffers.read.len() {
@@ -198,11 +202,11 @@ impl Stream {
             let outcome = self.machine.inner().poll_outcome();
             return outcome.map_or_else(|| self.end(End::Reset, now), Progress::Done);
         }
-        self.after_event(buffers).unwrap_or_else(|| Progress::Wait(self.interest()))
+        self.after_event(buffers, now).unwrap_or_else(|| Progress::Wait(self.interest()))
     }
 
     /// Sends what the machine has to say and asks whether it is done.
-    fn after_event(&mut self, buffers: &mut Buffers) -> Option<Progress> {
+    fn after_event(&mut self, buffers: &mut Buffers, now: Nanos) -> Option<Progress> {
         buffers.write.clear();
         self.machine.inner().poll_transmit(&mut buffers.write);
         if let Some(outcome) = self.machine.inner().poll_outcome() {
@@ -220,14 +224,14 @@ impl Stream {
             Err(error) => match errno_of(&error) {
                 Errno::EAGAIN | Errno::EINTR => self.unsent.extend_from_slice(&buffers.write),
                 // What the target said before it reset may still be read, and says more.
-                Errno::EPIPE | Errno::ECONNRESET => {}
-                errno => return Some(self.own_fault(errno)),
+                Errno::EPIPE | Errno::ECONNRESET => self.reset_by_target = true,
+                errno => return Some(self.fail(errno, now)),
             },
         }
         None
     }
 
-    fn send_unsent(&mut self) -> Option<Progress> {
+    fn send_unsent(&mut self, clock: &Clock) -> Option<Progress> {
         if self.unsent.is_empty() {
             return None;
         }
@@ -235,8 +239,11 @@ impl Stream {
             Ok(sent) => drop(self.unsent.drain(..sent)),
             Err(error) => match errno_of(&error) {
                 Errno::EAGAIN | Errno::EINTR => {}
-                Errno::EPIPE | Errno::ECONNRESET => self.unsent.clear(),
-                errno => return Some(self.own_fault(errno)),
+                Errno::EPIPE | Errno::ECONNRESET => {
+                    self.reset_by_target = true;
+                    self.unsent.clear();
+                }
+                errno => return Some(self.fail(errno, clock.now())),
             },
         }
         None
@@ -250,13 +257,6 @@ impl Stream {
         match owner_of(errno, true) {
             Owner::Target(end) => self.end(end, now),
             Owner::Engine(fault) => Progress::Failed(fault, errno),
-        }
-    }
-
-    fn own_fault(&self, errno: Errno) -> Progress {
-        match owner_of(errno, true) {
-            Owner::Engine(fault) => Progress::Failed(fault, errno),
-            Owner::Target(_) => Progress::Failed(Fault::Other, errno),
         }
     }
 
