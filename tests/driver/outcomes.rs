@@ -123,9 +123,7 @@ impl Scene {
 
     fn handshake(&mut self, behaviour: B, result: CheckResult, timed: &'static str) {
         let spec = handshake(self.farm.address(behaviour).unwrap(), self.tls());
-        // A certificate check is over with the port's word inside: the connect of the inner part.
-        let phase = if matches!(result, Up) { Some(Phase::Tls) } else { last(timed) };
-        self.row(format!("handshake {behaviour:?}"), spec, result, phase, timed);
+        self.row(format!("handshake {behaviour:?}"), spec, result, last(timed), timed);
     }
 
     /// Runs all rows at once and compares.
