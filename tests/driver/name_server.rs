@@ -14,9 +14,7 @@ use hickory_proto::rr::{RData, Record, RecordType};
 pub fn name_server(names: &[(&str, &[&str])]) -> SocketAddr {
     let names: Vec<(String, Vec<IpAddr>)> = names
         .iter()
-        .map(|(name, ips)| {
-            (format!("{name}."), ips.iter().map(|ip| ip.parse().unwrap()).collect())
-        })
+        .map(|(name, ips)| (format!("{name}."), ips.iter().map(|ip| ip.parse().unwrap()).collect()))
         .collect();
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
     let address = socket.local_addr().unwrap();
