@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
@@ -15,6 +15,7 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::behaviour::Certificate;
+use crate::clock::wall_millis;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// Added to every end, so that the whole days left stay the same while a test runs.
@@ -38,7 +39,7 @@ pub(super) enum CertError {
 impl Certificates {
     /// Makes the authority and one certificate of each sort for servers on `address`.
     pub fn make(address: IpAddr) -> Result<Certificates, CertError> {
-        let now = SystemTime::now();
+        let now = UNIX_EPOCH + Duration::from_millis(wall_millis());
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
