@@ -33,9 +33,18 @@ fn in_own_network(test: impl FnOnce() + Send + 'static) {
 
 /// Runs ip(8) in the network of this thread.
 fn ip(arguments: &str) {
-    let status = Command::new("ip").args(arguments.split(' ')).status();
-    let status = status.expect("ip(8) is missing: install the package iproute2");
-    assert!(status.success(), "ip {arguments}: {status}; this needs CAP_NET_ADMIN");
+    run("ip", arguments, "install the package iproute2");
+}
+
+/// Runs nft(8) in the network of this thread.
+fn nft(arguments: &str) {
+    run("/usr/sbin/nft", arguments, "install the package nftables");
+}
+
+fn run(program: &str, arguments: &str, remedy: &str) {
+    let status = Command::new(program).args(arguments.split(' ')).status();
+    let status = status.unwrap_or_else(|error| panic!("{program}: {error}; {remedy}"));
+    assert!(status.success(), "{program} {arguments}: {status}; this needs CAP_NET_ADMIN");
 }
 
 fn results(bench: &mut Bench, target: &str) -> [CheckResult; 2] {
@@ -61,6 +70,24 @@ fn no_route_and_routes_that_forbid_are_ours() {
         }
         let closed = bench.check(&tcp("203.0.113.1:80", true), 20_000);
         assert_eq!(closed.result, Unknown(Fault::NoRoute), "a port is not closed for that");
+    });
+}
+
+#[test]
+fn a_firewall_of_this_host_that_drops_datagrams_is_ours() {
+    in_own_network(|| {
+        nft("add table inet test");
+        nft("add chain inet test out { type filter hook output priority 0 ; }");
+        nft("add rule inet test out ip daddr 127.1.0.0/16 drop");
+        let mut bench = Bench::new(vec!["127.1.0.53:53".parse().unwrap()], Trust::default());
+        let ping = bench.check(&echo("127.1.0.1"), 20_000);
+        assert_eq!(ping.result, Unknown(Fault::NotPermitted));
+        let name = bench.check(&tcp("good.test:80", false), 20_000);
+        assert_eq!(name.result, Unknown(Fault::NotPermitted));
+        // A SYN that is dropped here is nothing that Linux tells connect(2): it is a SYN without an
+        // answer, and a rule that rejects it with an ICMP message or a reset is the target's word.
+        let connect = bench.check(&tcp("127.1.0.1:80", false), 300);
+        assert_eq!(connect.result, Down(Failure::TimedOut));
     });
 }
 

@@ -356,7 +356,7 @@ impl Driver {
     fn log_fault(&mut self, monitor: MonitorId, fault: Fault, text: &str, now: Nanos) {
         if matches!(fault, Fault::Panic | Fault::Other) && now >= self.log_again {
             self.log_again = now.plus_millis(FAULT_LOG_MS);
-            tracing::error!(%monitor, fault = fault.name(), text, "a check failed by our own fault");
+            tracing::error!(%monitor, fault = fault.name(), text, "a check failed by our fault");
         }
     }
 
