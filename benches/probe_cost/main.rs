@@ -28,7 +28,7 @@ mod nginx;
 mod reference;
 
 use nginx::Nginx;
-use reference::Exchange;
+use reference::{Client, Exchange};
 
 const SHARD_CPU: usize = 0;
 const SERVER_CPU: usize = 1;
@@ -64,7 +64,7 @@ fn saturated(name: &str, exchange: Exchange, targets: &[SocketAddr]) {
     let (mut engine, mut reference) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         reference.push(reference_cost(|| {
-            reference::run(exchange, targets, REFERENCE_CHECKS, PARALLEL);
+            Client::new(exchange, PARALLEL).run(targets, REFERENCE_CHECKS);
             REFERENCE_CHECKS
         }));
         engine.push(engine_cost(&monitors(exchange, targets, 40_000, 1_000)));
@@ -76,23 +76,24 @@ fn saturated(name: &str, exchange: Exchange, targets: &[SocketAddr]) {
 fn paced(rate: usize, targets: &[SocketAddr]) {
     let (mut engine, mut reference) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        reference.push(reference_cost(|| {
-            let (start, mut done) = (Instant::now(), 0);
-            while start.elapsed() < Duration::from_secs(3) {
-                let due = (start.elapsed().as_millis() / 10 * 10) as usize * rate / 1_000;
-                if due > done {
-                    reference::run(Exchange::Http, targets, due - done, PARALLEL);
-                    done = due;
-                }
-                let next = start
-                    + Duration::from_millis((start.elapsed().as_millis() / 10 * 10 + 10) as u64);
-                std::thread::sleep(next.saturating_duration_since(Instant::now()));
-            }
-            done
-        }));
+        reference.push(reference_cost(|| paced_reference(rate, targets)));
         engine.push(engine_cost(&monitors(Exchange::Http, targets, rate * 10, 10_000)));
     }
     row(&format!("http, {rate} a second"), &mut engine, &mut reference);
+}
+
+fn paced_reference(rate: usize, targets: &[SocketAddr]) -> usize {
+    const TICK: Duration = Duration::from_millis(10);
+    let mut client = Client::new(Exchange::Http, PARALLEL);
+    let (start, mut done) = (Instant::now(), 0);
+    for tick in 1..=300 {
+        let due = rate * tick / 100;
+        client.run(targets, due - done);
+        done = due;
+        let next = start + TICK * tick as u32;
+        std::thread::sleep(next.saturating_duration_since(Instant::now()));
+    }
+    done
 }
 
 fn icmp() {

@@ -20,6 +20,7 @@ pub enum Exchange {
 }
 
 struct Connection {
+    target: SocketAddr,
     socket: Socket,
     armed: bool,
     sent: bool,
@@ -27,37 +28,73 @@ struct Connection {
     expected: usize,
 }
 
-/// Does `checks` exchanges with `targets` in turn, `parallel` at a time.
-pub fn run(exchange: Exchange, targets: &[SocketAddr], checks: usize, parallel: usize) {
-    let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap();
-    let mut connections: Vec<Option<Connection>> = (0..parallel).map(|_| None).collect();
-    let mut buffer = vec![0u8; 65_536];
-    let mut events = vec![EpollEvent::empty(); 1_024];
-    let (mut started, mut done) = (0, 0);
-    let mut free: Vec<usize> = (0..parallel).collect();
-    while done < checks {
-        while started < checks {
-            let Some(place) = free.pop() else { break };
-            let target = targets[started % targets.len()];
-            connections[place] = Some(connect(target));
-            started += 1;
-            if step(exchange, &epoll, place, &mut connections[place], &mut buffer, target) {
-                done += 1;
-                free.push(place);
+/// The client and all its memory, made once.
+pub struct Client {
+    exchange: Exchange,
+    epoll: Epoll,
+    connections: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    buffer: Vec<u8>,
+    events: Vec<EpollEvent>,
+    started: usize,
+}
+
+impl Client {
+    /// A client for `parallel` exchanges at a time.
+    pub fn new(exchange: Exchange, parallel: usize) -> Client {
+        Client {
+            exchange,
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).unwrap(),
+            connections: (0..parallel).map(|_| None).collect(),
+            free: (0..parallel).collect(),
+            buffer: vec![0; 65_536],
+            events: vec![EpollEvent::empty(); 1_024],
+            started: 0,
+        }
+    }
+
+    /// Does `checks` exchanges with `targets` in turn.
+    pub fn run(&mut self, targets: &[SocketAddr], checks: usize) {
+        let (mut left_to_start, mut done) = (checks, 0);
+        while done < checks {
+            while left_to_start > 0 {
+                let Some(place) = self.free.pop() else { break };
+                let target = targets[self.started % targets.len()];
+                self.connections[place] = Some(connect(target));
+                self.started += 1;
+                left_to_start -= 1;
+                done += self.step(place);
+            }
+            if done == checks {
+                return;
+            }
+            let wait = EpollTimeout::from(1_000u16);
+            let count = self.epoll.wait(&mut self.events, wait).unwrap();
+            for index in 0..count {
+                done += self.step(self.events[index].data() as usize);
             }
         }
-        if done == checks {
-            break;
+    }
+
+    /// Goes on as far as it can; 1 when the exchange is complete and the connection closed.
+    fn step(&mut self, place: usize) -> usize {
+        let Some(open) = self.connections[place].as_mut() else { return 0 };
+        let complete = match self.exchange {
+            Exchange::Tcp => open.socket.peer_addr().is_ok(),
+            Exchange::Http => http(open, &mut self.buffer),
+        };
+        if complete {
+            open.socket.set_linger(Some(Duration::ZERO)).unwrap();
+            self.connections[place] = None;
+            self.free.push(place);
+            return 1;
         }
-        let count = epoll.wait(&mut events, EpollTimeout::from(1_000u16)).unwrap();
-        for event in &events[..count] {
-            let place = event.data() as usize;
-            let target = targets[0];
-            if step(exchange, &epoll, place, &mut connections[place], &mut buffer, target) {
-                done += 1;
-                free.push(place);
-            }
+        if !open.armed {
+            open.armed = true;
+            let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+            self.epoll.add(&open.socket, EpollEvent::new(flags, place as u64)).unwrap();
         }
+        0
     }
 }
 
@@ -66,35 +103,11 @@ fn connect(target: SocketAddr) -> Connection {
     let socket = Socket::new_raw(Domain::IPV4, kind, None).unwrap();
     // EINPROGRESS: on loopback the connection is up when the call returns all the same.
     let _ = socket.connect(&SockAddr::from(target));
-    Connection { socket, armed: false, sent: false, received: 0, expected: usize::MAX }
+    Connection { target, socket, armed: false, sent: false, received: 0, expected: usize::MAX }
 }
 
-/// Goes on as far as it can; true when the exchange is complete and the connection closed.
-fn step(
-    exchange: Exchange,
-    epoll: &Epoll,
-    place: usize,
-    connection: &mut Option<Connection>,
-    buffer: &mut [u8],
-    target: SocketAddr,
-) -> bool {
-    let Some(open) = connection.as_mut() else { return false };
-    let complete = match exchange {
-        Exchange::Tcp => open.socket.peer_addr().is_ok(),
-        Exchange::Http => http(open, buffer, target),
-    };
-    if complete {
-        open.socket.set_linger(Some(Duration::ZERO)).unwrap();
-        *connection = None;
-    } else if !open.armed {
-        open.armed = true;
-        let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
-        epoll.add(&open.socket, EpollEvent::new(flags, place as u64)).unwrap();
-    }
-    complete
-}
-
-fn http(open: &mut Connection, buffer: &mut [u8], target: SocketAddr) -> bool {
+fn http(open: &mut Connection, buffer: &mut [u8]) -> bool {
+    let target = open.target;
     if !open.sent {
         let request = format!(
             "GET /1k HTTP/1.1\r\nHost: {target}\r\nUser-Agent: reference\r\nAccept: */*\r\n\
