@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use probes::{Failure, Nanos, Outcome, Phase, Timings};
+use probes::{Failure, Outcome, Phase, Timings};
 
 use crate::fault::{Fault, Owner, owner_of};
 use crate::limits::ECHO_RECEIVE_BUFFER_BYTES;
@@ -61,7 +61,7 @@ impl Driver {
     }
 
     /// Sends what is queued and watches for replies.
-    pub(super) fn flush_echo(&mut self, now: Nanos) -> std::io::Result<()> {
+    pub(super) fn flush_echo(&mut self) -> std::io::Result<()> {
         let mut events = std::mem::take(&mut self.echo_events);
         for (number, side) in self.echo.iter_mut().enumerate() {
             let EchoSide::Open { echo, armed } = side else { continue };
@@ -74,7 +74,7 @@ impl Driver {
                 self.ring.poll(echo.as_fd(), Interest::Read, token)?;
             }
         }
-        self.on_echo_events(events, now);
+        self.on_echo_events(events);
         Ok(())
     }
 
@@ -86,12 +86,12 @@ impl Driver {
     }
 
     /// Reads the replies that came; `fired` says that the ring's watch is used up.
-    pub(super) fn receive_echo(&mut self, side: usize, fired: bool, now: Nanos) {
+    pub(super) fn receive_echo(&mut self, side: usize, fired: bool) {
         let Some(EchoSide::Open { echo, armed }) = self.echo.get_mut(side) else { return };
         *armed &= !fired;
         let mut events = std::mem::take(&mut self.echo_events);
         echo.receive(&mut events);
-        self.on_echo_events(events, now);
+        self.on_echo_events(events);
     }
 
     /// Packets that were dropped in our own receive buffers.
@@ -128,7 +128,7 @@ impl Driver {
         counters.extend(NAMES.into_iter().zip(sum));
     }
 
-    fn on_echo_events(&mut self, mut events: Vec<EchoEvent>, now: Nanos) {
+    fn on_echo_events(&mut self, mut events: Vec<EchoEvent>) {
         for event in events.drain(..) {
             match event {
                 EchoEvent::Reply { token, rtt_us, .. } => {
@@ -139,7 +139,7 @@ impl Driver {
                     let mut timings = Timings::NONE;
                     timings.set_micros(Phase::Connect, rtt_us);
                     let phase = Some(Phase::Connect);
-                    self.finish(place, Outcome { phase, timings, ..Outcome::default() }, now);
+                    self.finish(place, Outcome { phase, timings, ..Outcome::default() });
                 }
                 EchoEvent::Unreachable { token, reason, code, from } => {
                     let Some(place) = self.flights.find(token) else { continue };
@@ -150,7 +150,7 @@ impl Driver {
                     let text = format!("{what}, code {code}, says {from}");
                     let failure = Failure::Unreachable;
                     let failed = Outcome::failed(failure, Phase::Connect, Timings::NONE, text);
-                    self.finish(place, failed, now);
+                    self.finish(place, failed);
                 }
                 EchoEvent::SendFailed { token, errno } => {
                     let Some(place) = self.flights.find(token) else { continue };

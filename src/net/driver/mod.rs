@@ -162,7 +162,7 @@ impl Driver {
     /// The errno of io_uring_enter(2): the shard cannot go on.
     pub fn turn(&mut self, until: Option<Nanos>) -> io::Result<Nanos> {
         let before = self.clock.now();
-        self.flush_echo(before)?;
+        self.flush_echo()?;
         self.arm_resolver()?;
         let retry = self.echo_waits().then(|| before.plus_millis(TICK_MS));
         let until = [until, self.next_deadline(), retry].into_iter().flatten().min();
@@ -233,7 +233,7 @@ impl Driver {
                 }
             }
             KIND_INBOX => self.inbox_ready = true,
-            KIND_ECHO => self.receive_echo((token & PAYLOAD_MASK) as usize, true, now),
+            KIND_ECHO => self.receive_echo((token & PAYLOAD_MASK) as usize, true),
             KIND_RESOLVER => self.on_resolver_ready(token & PAYLOAD_MASK, now),
             _ => {}
         }
@@ -393,10 +393,10 @@ impl Driver {
     fn on_outcome(&mut self, place: u32, mut outcome: Outcome, now: Nanos) {
         let Some(flight) = self.flights.get(place) else { return };
         let Some(location) = outcome.redirect.take() else {
-            return self.finish(place, outcome, now);
+            return self.finish(place, outcome);
         };
         let spec = Arc::clone(&flight.spec);
-        let ProbeSpec::Http(http) = &*spec else { return self.finish(place, outcome, now) };
+        let ProbeSpec::Http(http) = &*spec else { return self.finish(place, outcome) };
         let base = flight.url.as_deref().unwrap_or(&http.url);
         let refused = if flight.hops >= http.options.redirects_max {
             let text = format!("more than {} redirects; last to {location}", flight.hops);
@@ -413,7 +413,7 @@ impl Driver {
         if let Some((failure, text)) = refused {
             let http = outcome.http;
             let failed = Outcome::failed(failure, Phase::Transfer, outcome.timings, text);
-            return self.finish(place, Outcome { http, cert: outcome.cert, ..failed }, now);
+            return self.finish(place, Outcome { http, cert: outcome.cert, ..failed });
         }
         flight.hops += 1;
         flight.timings.add(&outcome.timings);
@@ -441,7 +441,7 @@ impl Driver {
     }
 
     /// The attempt is over by the target's doing.
-    fn finish(&mut self, place: u32, mut outcome: Outcome, now: Nanos) {
+    fn finish(&mut self, place: u32, mut outcome: Outcome) {
         self.disarm(place);
         self.deadlines.disarm(place);
         let Some(flight) = self.flights.remove(place) else { return };
@@ -456,7 +456,8 @@ impl Driver {
         }
         let total_us = match (&*flight.spec, timings.get(Phase::Connect)) {
             (ProbeSpec::Icmp(_), Some(round_trip)) => round_trip,
-            _ => now.micros_since(flight.started),
+            // The phases were measured during this turn: its own time is before them.
+            _ => self.clock.now().micros_since(flight.started),
         };
         let attempt = Attempt::of_target(outcome, total_us, flight.address);
         self.finished.push((flight.at, attempt));
@@ -479,8 +480,8 @@ impl Driver {
         let mut expired = std::mem::take(&mut self.expired);
         self.deadlines.expire(self.clock.tick(now), |place, _| expired.push(place));
         if expired.iter().any(|place| self.is_echoing(*place)) {
-            self.receive_echo(0, false, now);
-            self.receive_echo(1, false, now);
+            self.receive_echo(0, false);
+            self.receive_echo(1, false);
         }
         for place in expired.drain(..) {
             self.time_out(place, now);
@@ -521,7 +522,7 @@ impl Driver {
                     Timings::NONE,
                     String::new(),
                 );
-                self.finish(place, failed, now);
+                self.finish(place, failed);
             }
         }
     }

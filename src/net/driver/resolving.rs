@@ -95,7 +95,7 @@ impl Driver {
         match error.result() {
             CheckResult::Down(failure) => {
                 let failed = Outcome::failed(failure, Phase::Resolve, timings, error.to_string());
-                self.finish(place, failed, now);
+                self.finish(place, failed);
             }
             CheckResult::Unknown(fault) => self.fail(place, fault, error.to_string()),
             CheckResult::Up | CheckResult::Missed(_) => {
