@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use probes::outcome::{CertFacts, CertInfo};
+use probes::tls::cert::in_days;
 use probes::{Phase, Timings};
 use serde::{Serialize, Serializer};
 
@@ -254,8 +255,8 @@ fn draw_phases(out: &mut String, phases: &Timings, style: &Style) {
 fn cert_line(cert: &CertSummary) -> String {
     let day = cert.not_after.get(..10).unwrap_or("?");
     let end = match cert.days_left {
-        left @ 0.. => format!("ends {day} ({left} days left)"),
-        left => format!("ended {day} ({} days ago)", left.unsigned_abs()),
+        left @ 0.. => format!("ends {day} ({} left)", in_days(left)),
+        left => format!("ended {day} ({} ago)", in_days(-1 - left)),
     };
     let names = match cert.names.len() {
         1 => "1 name".to_owned(),
@@ -426,7 +427,7 @@ https://shop.example/health                  UP   200   184.2 ms
         assert_eq!(cert.problem.as_deref(), Some("cert_expired"));
         assert_eq!(
             cert_line(&cert),
-            "a.example, 1 name, by Authority, ended 1970-01-12 (1 days ago)"
+            "a.example, 1 name, by Authority, ended 1970-01-12 (0 days ago)"
         );
         let far = CertInfo { not_after: i64::MIN, ..CertInfo::default() };
         let facts = CertFacts { chain: vec![far], ..facts };

@@ -77,6 +77,9 @@ pub fn command(program: &str) -> Command {
     for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "STATE_DIRECTORY", "XDG_DATA_HOME"] {
         command.env_remove(name);
     }
+    // Where users without rights do not look, and Debian has nginx, ip and nft.
+    let path = std::env::var("PATH").unwrap_or_default();
+    command.env("PATH", format!("{path}:/usr/sbin:/sbin"));
     command.stdin(Stdio::null());
     command
 }
