@@ -123,7 +123,7 @@ fn the_exit_code_is_that_of_the_worst_target() {
         (&[&closed, "--type", "open_port_tcp_then_error"], 0, "UP"),
         (&[&open, "--type", "open_port_tcp_then_error"], 1, "Port is open"),
         (&[&silent, "--timeout", "200ms"], 1, "timeout"),
-        (&[&web, "--type", "tcp"], 2, "error: "),
+        (&["tcp://host"], 2, "host names no port"),
         (&[&open, "--contains", "x"], 2, "contains: does not fit type tcp"),
         (&["http://"], 2, "error: http://"),
         (&[], 2, "Usage"),
@@ -172,7 +172,7 @@ fn the_facts_of_every_certificate_are_shown_whether_it_is_good_or_not() {
         (Certificate::Good, "ok", 90, "localhost"),
         (Certificate::ExpiresSoon, "cert_expires_soon", 5, "localhost"),
         (Certificate::Expired, "cert_expired", -2, "localhost"),
-        (Certificate::NotYetValid, "cert_not_yet_valid", 99, "localhost"),
+        (Certificate::NotYetValid, "cert_not_yet_valid", 100, "localhost"),
         (Certificate::WrongName, "cert_name_mismatch", 90, "other.example"),
         (Certificate::SelfSigned, "cert_untrusted", 90, "localhost"),
     ];

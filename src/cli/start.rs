@@ -137,7 +137,10 @@ fn origin(args: &StartArgs, interner: &mut Interner) -> Result<(Origin, Loaded, 
         let farm = Farm::start(IpAddr::V4(Ipv4Addr::LOCALHOST), DEMO_BEHAVIOURS).map_err(failed)?;
         let ca_file = folder.join("demo-ca.pem");
         let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&ca_file, farm.ca_pem()));
-        written.map_err(|error| unfit(format!("{}: {error}", ca_file.display())))?;
+        written.map_err(|error| {
+            let file = ca_file.display();
+            unfit(format!("{file}: {error}; give a --data-dir that can be written"))
+        })?;
         let origin = Origin::Demo(farm, ca_file);
         let loaded = origin.load(interner).map_err(unfit)?;
         return Ok((origin, loaded, folder));
