@@ -16,7 +16,7 @@ const INTERVAL_MS: u64 = 1_000;
 fn tcp(name: &str, target: impl ToString, more: &str) -> String {
     format!(
         "  - name: {name}\n    type: tcp\n    target: '{}'\n    interval: {INTERVAL_MS}ms\n    \
-         timeout: 900ms\n{more}",
+         timeout: 30s\n{more}",
         target.to_string()
     )
 }

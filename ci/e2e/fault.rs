@@ -25,10 +25,14 @@ fn start(place: &Path, monitors: &[String]) -> Engine {
     Engine::with_config(&place.join("data"), &file)
 }
 
-fn assert_unknown(engine: &Engine, name: &str, result: &str) {
-    let found = engine.wait_verdict(name, "unknown");
-    assert_eq!(found["result"], result, "{found}");
-    assert!(found["message"].as_str().unwrap().contains(result), "{found}");
+/// Waits until a monitor is unknown for this reason, and asserts that it was never down.
+fn assert_unknown(engine: &Engine, name: &str, reason: &str) {
+    let found = eventually(&format!("{name} unknown: {reason}"), || {
+        let monitors = engine.monitors();
+        let found = named(&monitors, name);
+        (found["verdict"] == "unknown" && found["result"] == reason).then(|| found.clone())
+    });
+    assert!(found["message"].as_str().unwrap().contains(reason), "{found}");
     assert_eq!(found["counts"]["down"], 0, "never down: {found}");
 }
 

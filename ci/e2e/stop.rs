@@ -1,7 +1,7 @@
 //! How an engine stops: in order, at once, and what is recorded then.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use engine::farm::{Behaviour, Farm};
@@ -13,13 +13,10 @@ use crate::harness::{Engine, eventually, results};
 const SLOW: Behaviour = Behaviour::Slow { delay_ms: 2_000 };
 
 /// One web monitor whose checks take long.
-fn slow_config(place: &Path, target: std::net::SocketAddr) -> PathBuf {
+fn slow_config(place: &Path, target: SocketAddr) -> PathBuf {
     let file = place.join("monitors.yaml");
-    let monitor =
-        "monitors:\n  - name: slow\n    type: ping_web\n    interval: 1h\n    timeout: 5m\n";
-    // The first due time of an interval of an hour may be far: one of a second is near.
-    let monitor = monitor.replace("1h", "1s");
-    fs::write(&file, format!("{monitor}    target: http://{target}/\n")).unwrap();
+    let monitor = format!("name: slow, type: ping_web, target: 'http://{target}/'");
+    fs::write(&file, format!("monitors:\n  - {{{monitor}, interval: 1s, timeout: 5m}}\n")).unwrap();
     file
 }
 
