@@ -22,7 +22,7 @@ use crate::limits::INFLIGHT_DEFAULT;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
-use crate::sample::{Transition, Verdict};
+use crate::sample::Transition;
 use crate::store::Retention;
 
 /// Everything that is not the configuration file's monitors is kept under this name in the store.
@@ -226,10 +226,6 @@ fn log_applied(applied: &Applied) {
 
 fn log_transitions(transitions: Vec<Transition>) {
     for change in transitions {
-        // The first good answer of a hundred thousand monitors is no news.
-        if (change.from, change.to) == (Verdict::Pending, Verdict::Up) {
-            continue;
-        }
         tracing::info!(
             monitor = change.monitor.0,
             from = change.from.name(),
