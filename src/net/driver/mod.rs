@@ -333,6 +333,7 @@ impl Driver {
         }
         let total_us = match (&*flight.spec, timings.get(Phase::Connect)) {
             (ProbeSpec::Icmp(_), Some(round_trip)) => round_trip,
+            // The phases were measured during this turn: its own time is before them.
             _ => self.clock.now().micros_since(flight.started),
         };
         let attempt = Attempt::of_target(outcome, total_us, flight.address);
