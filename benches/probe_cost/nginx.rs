@@ -32,9 +32,10 @@ impl Nginx {
             .expect("nginx and taskset are needed: apt-get install nginx-light util-linux");
         let targets: Vec<_> =
             (1..=addresses).map(|last| (Ipv4Addr::new(127, 0, 1, last), port).into()).collect();
+        let nginx = Nginx { child, targets, _folder: folder };
         for _ in 0..100 {
-            if TcpStream::connect(targets[0]).is_ok() {
-                return Nginx { child, targets, _folder: folder };
+            if TcpStream::connect(nginx.targets[0]).is_ok() {
+                return nginx;
             }
             std::thread::sleep(Duration::from_millis(50));
         }

@@ -24,7 +24,7 @@ use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
-use crate::sample::{Transition, Verdict};
+use crate::sample::Transition;
 use crate::store::Retention;
 
 /// Everything that is not the configuration file's monitors is kept under this name in the store.
@@ -86,14 +86,15 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
         }
     };
     log_applied(&applied);
-    tracing::info!(
-        shards = options.cpus.len(),
-        in_flight_max = options.in_flight_max,
-        data_dir = %options.data_dir.display(),
-        metrics = %format!("http://{address}/metrics"),
-        "started"
-    );
-
+    let started = || {
+        tracing::info!(
+            shards = options.cpus.len(),
+            in_flight_max = options.in_flight_max,
+            data_dir = %options.data_dir.display(),
+            metrics = %format!("http://{address}/metrics"),
+            "started"
+        );
+    };
     let mut feed = match &origin {
         Origin::Demo(..) => Some(
             Feed::start(&options.data_dir, address, engine.published(), style.clone())
@@ -107,7 +108,7 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
         watched || until.is_some_and(|until| std::time::Instant::now() >= until)
     };
     let reload = |engine: &mut Engine| reload(engine, &origin, &settled, &mut interner);
-    let ended = control::run(engine, listen, Control { reload, stop });
+    let ended = control::run(engine, listen, Control { started, reload, stop });
     if let Some(feed) = feed {
         feed.end();
     }
@@ -126,7 +127,10 @@ fn origin(
         let farm = Farm::start(IpAddr::V4(Ipv4Addr::LOCALHOST), DEMO_BEHAVIOURS).map_err(failed)?;
         let ca_file = folder.join("demo-ca.pem");
         let written = fs::create_dir_all(folder).and_then(|()| fs::write(&ca_file, farm.ca_pem()));
-        written.map_err(|error| unfit(format!("{}: {error}", ca_file.display())))?;
+        written.map_err(|error| {
+            let file = ca_file.display();
+            unfit(format!("{file}: {error}; give a --data-dir that can be written"))
+        })?;
         let origin = Origin::Demo(farm, ca_file);
         let loaded = origin.load(interner).map_err(unfit)?;
         return Ok((origin, loaded, settled));
@@ -233,10 +237,6 @@ fn log_applied(applied: &Applied) {
 
 fn log_transitions(transitions: Vec<Transition>) {
     for change in transitions {
-        // The first good answer of a hundred thousand monitors is no news.
-        if (change.from, change.to) == (Verdict::Pending, Verdict::Up) {
-            continue;
-        }
         tracing::info!(
             monitor = change.monitor.0,
             from = change.from.name(),

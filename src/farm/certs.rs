@@ -18,7 +18,7 @@ use super::behaviour::Certificate;
 use crate::clock::wall_millis;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// Added to every end, so that the whole days left stay the same while a test runs.
+/// Moves dates off a whole day, so that the days left or past stay the same while a test runs.
 const MARGIN: Duration = Duration::from_secs(3_600);
 
 /// A server's settings for each certificate, and the authority that signed them.
@@ -77,8 +77,8 @@ fn leaf(
         _ => vec!["localhost".to_owned(), address.to_string()],
     };
     let (from, to) = match certificate {
-        Certificate::Expired => (now - 90 * DAY, now - DAY),
-        Certificate::NotYetValid => (now + 10 * DAY, now + 100 * DAY),
+        Certificate::Expired => (now - 90 * DAY, now - DAY - MARGIN),
+        Certificate::NotYetValid => (now + 10 * DAY + MARGIN, now + 100 * DAY + MARGIN),
         Certificate::ExpiresSoon => (now - 85 * DAY, now + 5 * DAY + MARGIN),
         _ => (now - DAY, now + 90 * DAY + MARGIN),
     };
