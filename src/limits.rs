@@ -324,3 +324,33 @@ pub const PERFORMANCE_ROUND_MAX: usize = 100_000;
 pub const REMOTE_WAIT_MS: u64 = 5_000;
 /// Longest answer that `engine status` and `engine stop` read, in bytes.
 pub const REMOTE_ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+/// How long a session of the dashboard lasts, in milliseconds: 12 hours.
+pub const SESSION_MS: u64 = 12 * 3_600 * 1_000;
+/// Sessions of the dashboard at once; past it the oldest ends.
+pub const SESSIONS_MAX: usize = 256;
+/// Longest credentials in an `Authorization` field, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 4_096;
+/// Longest life of a signed token, in hours: a year.
+pub const TOKEN_HOURS_MAX: u64 = 365 * 24;
+/// Time over which wrong passwords are counted, in milliseconds.
+pub const LOGIN_WINDOW_MS: u64 = 60_000;
+/// Wrong passwords from one address in that time; past it none is looked at.
+pub const LOGIN_FAILURES_MAX: u32 = 10;
+/// Wrong passwords from all addresses in that time; past it none is looked at.
+pub const LOGIN_FAILURES_ALL_MAX: u32 = 200;
+/// Addresses whose wrong passwords are counted apart.
+pub const LOGIN_ADDRESSES_MAX: usize = 1_024;
+/// Largest body of a request to the API, in bytes.
+pub const API_BODY_BYTES_MAX: usize = 8_192;
+/// Monitors in one answer of the API, in monitors: about 20 MB of JSON. `?limit=` and `?offset=`
+/// give the others.
+pub const API_ROWS_MAX: usize = 50_000;
+/// Monitors on one page of the dashboard.
+pub const DASHBOARD_ROWS_MAX: usize = 200;
+/// Answers that read the store at once: one that is slow must not stop the others.
+pub const API_READS_MAX: usize = 2;
+/// Bytes that are read from the end of a log file.
+pub const LOG_TAIL_BYTES_MAX: u64 = 1 << 20;
+/// Lines of a log file in one answer.
+pub const LOG_TAIL_LINES_MAX: usize = 10_000;

@@ -26,7 +26,8 @@ use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
 use crate::sample::{SampleBatch, Transition};
 use crate::store::{
-    NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreThread, SyncReport, ToStore,
+    NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreThread, SyncReport, Tap,
+    ToStore,
 };
 
 pub mod once;
@@ -256,6 +257,16 @@ impl Engine {
         let (reply, answer) = channel();
         self.to_store.send(ToStore::States { reply }).map_err(|_| EngineError::StoreDied)?;
         Ok(answer.recv().map_err(|_| EngineError::StoreDied)??)
+    }
+
+    /// Calls `tap` with the batches of each commit from now on, after it, on the store thread.
+    ///
+    /// # Errors
+    ///
+    /// The store has ended.
+    pub fn tap(&self, tap: impl FnMut(&[SampleBatch]) + Send + 'static) -> Result<(), EngineError> {
+        let tap = ToStore::Tap(Tap(Box::new(tap)));
+        self.to_store.send(tap).map_err(|_| EngineError::StoreDied)
     }
 
     /// Where the snapshots of the shards are found.

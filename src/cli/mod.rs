@@ -44,6 +44,8 @@ pub mod keys;
 
 pub mod instance;
 
+pub mod api_setup;
+
 pub mod start;
 
 pub mod trial;

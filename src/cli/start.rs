@@ -8,8 +8,11 @@ use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::api::legacy::Legacy;
 use crate::boot::{Applied, Engine, Options};
+use crate::cli::api_setup::{self, SetupError};
 use crate::cli::args::StartArgs;
 use crate::cli::feed::Feed;
 use crate::cli::instance::Instance;
@@ -75,8 +78,9 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
     let address = listen.address().map_err(unfit)?;
     let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
     let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
-    let applied = match engine.apply(SOURCE, loaded) {
-        Ok(applied) => applied,
+    let asked_to_stop = Arc::new(AtomicBool::new(false));
+    let legacy = match fill(&mut engine, &settled, loaded, &asked_to_stop) {
+        Ok(legacy) => legacy,
         Err(error) => {
             let ended = engine.finish();
             return Err(failed(format!(
@@ -85,7 +89,6 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
             )));
         }
     };
-    log_applied(&applied);
     let started = || {
         tracing::info!(
             shards = options.cpus.len(),
@@ -105,14 +108,27 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
     let until = args.duration.map(|duration| std::time::Instant::now() + duration);
     let stop = || {
         let watched = feed.as_mut().is_some_and(Feed::turn);
-        watched || until.is_some_and(|until| std::time::Instant::now() >= until)
+        let asked = asked_to_stop.load(Ordering::Relaxed);
+        watched || asked || until.is_some_and(|until| std::time::Instant::now() >= until)
     };
     let reload = |engine: &mut Engine| reload(engine, &origin, &settled, &mut interner);
-    let ended = control::run(engine, listen, Control { started, reload, stop });
+    let ended = control::run(engine, listen, legacy, Control { started, reload, stop });
     if let Some(feed) = feed {
         feed.end();
     }
     ended.map_err(failed)
+}
+
+/// Sets up the API and gives the engine its monitors, in this order: no result is missed.
+fn fill(
+    engine: &mut Engine,
+    settled: &Settled,
+    loaded: Loaded,
+    stop: &Arc<AtomicBool>,
+) -> Result<Legacy, SetupError> {
+    let legacy = api_setup::legacy(settled, engine, Arc::clone(stop))?;
+    log_applied(&engine.apply(SOURCE, loaded)?);
+    Ok(legacy)
 }
 
 /// Where the monitors come from, what they are, and all that is settled.

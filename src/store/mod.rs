@@ -45,7 +45,7 @@ pub mod writer;
 pub use reader::SqliteReader;
 pub use sqlite::SqliteStore;
 pub use view::Read;
-pub use writer::{StoreCounters, StoreThread, ToStore};
+pub use writer::{StoreCounters, StoreThread, Tap, ToStore};
 
 /// One start of the engine, numbered by the store. Numbers of batches count within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

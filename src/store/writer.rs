@@ -6,6 +6,7 @@
 //! the shards keep and count. Maintenance runs between commits, one bounded piece at a time.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -23,6 +24,15 @@ use crate::limits::{
 };
 use crate::monitor::State;
 use crate::sample::{SampleBatch, Transition};
+
+/// Called with the batches of each commit, after it, on the store thread.
+pub struct Tap(pub Box<dyn FnMut(&[SampleBatch]) + Send>);
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
+}
 
 /// What the store thread is told.
 #[derive(Debug)]
@@ -43,6 +53,8 @@ pub enum ToStore {
         /// Gets them.
         reply: Sender<Result<HashMap<MonitorId, State>, StoreError>>,
     },
+    /// Show what is recorded from now on.
+    Tap(Tap),
     /// Commit now; the reply comes when all that was sent before is recorded.
     Flush(Sender<()>),
     /// Record what was sent before, mark the clean stop and end.
@@ -129,6 +141,7 @@ impl StoreThread {
             run,
             inbox,
             tell: Box::new(tell),
+            taps: Vec::new(),
             counters,
             clock,
             give_up: Arc::clone(&give_up),
@@ -202,6 +215,7 @@ struct Writer {
     run: RunId,
     inbox: Receiver<ToStore>,
     tell: Box<dyn FnMut(Vec<Transition>) + Send>,
+    taps: Vec<Tap>,
     counters: Arc<StoreCounters>,
     clock: Clock,
     give_up: Arc<AtomicBool>,
@@ -286,6 +300,7 @@ impl Writer {
             ToStore::States { reply } => {
                 let _ = reply.send(self.store.load_states());
             }
+            ToStore::Tap(tap) => self.taps.push(tap),
             ToStore::Flush(reply) => self.flushes.push(reply),
             ToStore::Stop => self.stopping = true,
         }
@@ -316,6 +331,7 @@ impl Writer {
             add(&self.counters.commit_us, commit_us);
             self.counters.commit_us_max.fetch_max(commit_us, Ordering::Relaxed);
 
+            self.taps.iter_mut().for_each(|Tap(tap)| tap(&self.pending[..count]));
             let recorded = self.pending.drain(..count);
             let transitions: Vec<Transition> =
                 recorded.flat_map(|batch| batch.transitions).collect();
