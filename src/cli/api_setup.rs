@@ -60,6 +60,7 @@ pub fn legacy(
         domain: settled.domain.clone(),
         stop,
         started_ms: wall_millis(),
+        clock: wall_millis,
     })
 }
 

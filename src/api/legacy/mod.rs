@@ -19,7 +19,6 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use url::form_urlencoded;
 
-use crate::clock::wall_millis;
 use crate::limits::{
     API_BODY_BYTES_MAX, API_READS_MAX, API_ROWS_MAX, DASHBOARD_ROWS_MAX, LOGIN_WINDOW_MS,
     SESSION_MS, TOKEN_HOURS_MAX,
@@ -58,6 +57,8 @@ pub struct Legacy {
     pub stop: Arc<AtomicBool>,
     /// Start of the engine, in milliseconds since the Unix epoch.
     pub started_ms: u64,
+    /// Gives the wall time, in milliseconds since the Unix epoch.
+    pub clock: fn() -> u64,
 }
 
 struct Api {
@@ -85,10 +86,20 @@ pub fn routes(legacy: Legacy) -> Router {
 }
 
 impl Api {
+    fn now_ms(&self) -> u64 {
+        (self.legacy.clock)()
+    }
+
+    fn failed(&self, error: &str) -> Response {
+        let now = local(self.now_ms());
+        let body = json!({ "status": "error", "error": error, "timestamp": now });
+        answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
+    }
+
     /// Lets in who is known; else the answer that says no.
     fn guard(&self, parts: &Parts) -> Result<Who, Response> {
         let given = given(parts);
-        self.legacy.auth.who(&given, wall_millis()).map_err(|denied| match denied {
+        self.legacy.auth.who(&given, self.now_ms()).map_err(|denied| match denied {
             Denied::TooMany => too_many(),
             Denied::Unknown if parts.uri.path().starts_with("/api/") => {
                 let body = json!({ "error": "Authentication required" });
@@ -107,11 +118,11 @@ impl Api {
         look: impl FnOnce(&dyn LegacyView) -> Result<T, String> + Send + 'static,
     ) -> Result<T, Response> {
         let view = Arc::clone(&self.legacy.view);
-        let _turn = self.reads.acquire().await.map_err(|error| failed(&error.to_string()))?;
+        let _turn = self.reads.acquire().await.map_err(|error| self.failed(&error.to_string()))?;
         let read = tokio::task::spawn_blocking(move || look(&*view)).await;
         match read {
-            Ok(found) => found.map_err(|error| failed(&error)),
-            Err(error) => Err(failed(&error.to_string())),
+            Ok(found) => found.map_err(|error| self.failed(&error)),
+            Err(error) => Err(self.failed(&error.to_string())),
         }
     }
 
@@ -119,8 +130,8 @@ impl Api {
         let path = self.legacy.log_file.clone();
         let read = tokio::task::spawn_blocking(move || tail::tail(&path, lines)).await;
         match read {
-            Ok(found) => found.map_err(|error| failed(&error.to_string())),
-            Err(error) => Err(failed(&error.to_string())),
+            Ok(found) => found.map_err(|error| self.failed(&error.to_string())),
+            Err(error) => Err(self.failed(&error.to_string())),
         }
     }
 }
@@ -148,14 +159,14 @@ async fn login(State(api): Shared, request: Request) -> Result<Response, Respons
         let mut pairs = form_urlencoded::parse(&body);
         pairs.find(|(key, _)| key == name).map(|(_, value)| value.into_owned()).unwrap_or_default()
     };
-    let now_ms = wall_millis();
+    let now_ms = api.now_ms();
     let (user, password) = (field("username"), field("password"));
     match api.legacy.auth.check(&user, &password, given(&parts).address, now_ms) {
         Ok(()) => {}
         Err(Denied::TooMany) => return Err(too_many()),
         Err(Denied::Unknown) => return Ok(html(page::login(true))),
     }
-    let name = api.legacy.auth.begin_session(now_ms).map_err(|_| failed("no random bytes"))?;
+    let name = api.legacy.auth.begin_session(now_ms).map_err(|_| api.failed("no random bytes"))?;
     let age_s = SESSION_MS / 1_000;
     let cookie = format!("session={name}; HttpOnly; Path=/; SameSite=Strict; Max-Age={age_s}");
     Ok(redirect("/", Some(&cookie)))
@@ -179,7 +190,7 @@ async fn status(State(api): Shared, request: Request) -> Result<Response, Respon
     let workers: Vec<Value> = workers.iter().map(view::Worker::json).collect();
     Ok(good(&json!({
         "status": "running",
-        "timestamp": local(wall_millis()),
+        "timestamp": local(api.now_ms()),
         "monitor_items": {
             "total": totals.total,
             "enabled": totals.enabled,
@@ -197,7 +208,7 @@ async fn monitors(State(api): Shared, request: Request) -> Result<Response, Resp
     let look = move |view: &dyn LegacyView| Ok((view.totals()?.total, view.items(limit, offset)?));
     let (total, items) = api.read(look).await?;
     let items: Vec<Value> = items.iter().map(view::Item::json).collect();
-    let timestamp = local(wall_millis());
+    let timestamp = local(api.now_ms());
     Ok(good(&json!({ "monitors": items, "total": total, "timestamp": timestamp })))
 }
 
@@ -216,7 +227,7 @@ async fn threads(State(api): Shared, request: Request) -> Result<Response, Respo
         "threads": threads,
         "total_running": running,
         "active_count": workers,
-        "timestamp": local(wall_millis()),
+        "timestamp": local(api.now_ms()),
     })))
 }
 
@@ -241,7 +252,7 @@ async fn logs(State(api): Shared, request: Request) -> Result<Response, Response
         "logs": tail.lines,
         "total_lines": tail.total,
         "showing_lines": tail.lines.len(),
-        "timestamp": local(wall_millis()),
+        "timestamp": local(api.now_ms()),
     })))
 }
 
@@ -261,7 +272,7 @@ async fn shutdown(State(api): Shared, request: Request) -> Result<Response, Resp
     Ok(good(&json!({
         "status": "shutting_down",
         "message": "Monitor service is shutting down...",
-        "timestamp": local(wall_millis()),
+        "timestamp": local(api.now_ms()),
     })))
 }
 
@@ -272,7 +283,7 @@ async fn token(State(api): Shared, request: Request) -> Result<Response, Respons
         field.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("basic "))
     });
     let only_basic = Given { cookie: None, ..given };
-    let now_ms = wall_millis();
+    let now_ms = api.now_ms();
     match api.legacy.auth.who(&only_basic, now_ms) {
         Err(Denied::TooMany) => return Err(too_many()),
         Ok(_) if basic => {}
@@ -366,11 +377,6 @@ fn answer(status: StatusCode, value: &Value) -> Response {
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     ];
     (status, headers, ascii(value)).into_response()
-}
-
-fn failed(error: &str) -> Response {
-    let body = json!({ "status": "error", "error": error, "timestamp": local(wall_millis()) });
-    answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
 }
 
 fn too_many() -> Response {
