@@ -354,3 +354,16 @@ pub const API_READS_MAX: usize = 2;
 pub const LOG_TAIL_BYTES_MAX: u64 = 1 << 20;
 /// Lines of a log file in one answer.
 pub const LOG_TAIL_LINES_MAX: usize = 10_000;
+
+/// Messages to the thread of the original's log files; each is a batch of results or a line.
+pub const LOG_QUEUE_MESSAGES_MAX: usize = 1_024;
+/// Messages that are turned into lines before those are written: about 16 MB of text.
+pub const LOG_ROUND_MESSAGES_MAX: usize = 64;
+/// Log files open at once, out of [`DESCRIPTORS_RESERVED`].
+pub const LOG_FILES_OPEN_MAX: usize = 64;
+/// Largest log file, in bytes; one older file of this size stays beside it.
+pub const LOG_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Time between two `[STATS]` lines, in milliseconds: as in the original.
+pub const LOG_STATS_MS: u64 = 60_000;
+
+const _: () = assert!(LOG_FILES_OPEN_MAX * 2 <= DESCRIPTORS_RESERVED);

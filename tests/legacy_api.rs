@@ -359,7 +359,10 @@ async fn tokens_are_given_for_the_password_and_let_in() {
     assert_eq!(api.ask("POST /api/token", &[BASIC], "{}").await.status, 415);
     let wrong = ("authorization", "Basic YWRtaW46eA==");
     let answer = api.ask("POST /api/token", &[wrong, JSON], "{}").await;
-    assert_eq!((answer.status, answer.json()["error"].clone()), (401, "Invalid credentials".into()));
+    assert_eq!(
+        (answer.status, answer.json()["error"].clone()),
+        (401, "Invalid credentials".into())
+    );
     for bad in ["", "[", "{\"type\":\"x\"}", "{\"expires_hours\":0}", "{\"expires_hours\":-1}"] {
         assert_eq!(api.ask("POST /api/token", &[BASIC, JSON], bad).await.status, 400, "{bad}");
     }

@@ -111,7 +111,8 @@ pub struct StartArgs {
     #[arg(long, value_name = "N", env = "ENGINE_MAX_IN_FLIGHT")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: Option<u32>,
-    /// Form of the log lines on standard error [default: text]
+    /// Form of the log lines: text or json on standard error, or original: bare lines on standard
+    /// output and the files of the original below `logs` [default: text]
     #[arg(long, value_name = "FORM", env = "ENGINE_LOG_FORMAT", value_parser = log_formats())]
     pub log_format: Option<LogFormat>,
     /// Least important log lines to write: error, warn, info, debug, trace, or a filter such as
@@ -406,8 +407,9 @@ fn kinds() -> impl TypedValueParser<Value = Kind> {
 }
 
 fn log_formats() -> impl TypedValueParser<Value = LogFormat> {
-    PossibleValuesParser::new(["text", "json"]).map(|name| match name.as_str() {
+    PossibleValuesParser::new(["text", "json", "original"]).map(|name| match name.as_str() {
         "json" => LogFormat::Json,
+        "original" => LogFormat::Original,
         _ => LogFormat::Text,
     })
 }

@@ -28,6 +28,8 @@ pub mod doctor;
 
 pub mod live;
 
+pub mod original_log;
+
 pub mod logs;
 
 pub mod feed;

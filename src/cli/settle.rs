@@ -476,7 +476,7 @@ impl<'a> Layers<'a> {
             path.map_or("none".to_owned(), |path: PathBuf| path.display().to_string())
         };
         let seconds = |millis: u64| format!("{}s", millis / 1_000);
-        let timeout_ms = row_defaults.web_timeout_ms.unwrap_or(u64::from(TIMEOUT_WEB_MS_ORIGINAL));
+        let timeout_ms = row_defaults.web_timeout_ms.unwrap_or(TIMEOUT_WEB_MS_ORIGINAL);
         let interval_ms = row_defaults.interval_ms.unwrap_or(CHECK_INTERVAL_MS_DEFAULT);
         let password = password.map_or("made at the first start", |_| MASK);
         let values = [

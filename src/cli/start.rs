@@ -18,12 +18,13 @@ use crate::cli::feed::Feed;
 use crate::cli::instance::Instance;
 use crate::cli::settle::{Layers, Refusal, Settled, failed, unfit};
 use crate::cli::style::Style;
-use crate::cli::{doctor, exit, logs};
+use crate::cli::{doctor, exit, logs, original_log};
 use crate::config::database::Database;
 use crate::config::{Loaded, Settings};
 use crate::control::{self, Control, Listener};
 use crate::farm::Farm;
 use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
+use crate::logs::Logs;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
@@ -70,53 +71,87 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
     settled.choose(&mut loaded, &mut interner);
     let live = args.demo && io::stdout().is_terminal();
     let log_file = live.then(|| settled.data_dir.join("engine.log"));
-    logs::start(&settled.log_level, settled.log_format, log_file.as_deref()).map_err(unfit)?;
+    let original = logs::start(logs::Wanted {
+        level: &settled.log_level,
+        format: settled.log_format,
+        file: log_file.as_deref(),
+        original: settled.log_file.clone(),
+    });
+    let original = original.map_err(unfit)?;
     settled.notes.iter().for_each(|note| tracing::warn!("{note}"));
-
-    let options = options(&settled)?;
-    let listen = Listener::bind(settled.listen).map_err(unfit)?;
-    let address = listen.address().map_err(unfit)?;
-    let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
-    let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
-    let asked_to_stop = Arc::new(AtomicBool::new(false));
-    let legacy = match fill(&mut engine, &settled, loaded, &asked_to_stop) {
-        Ok(legacy) => legacy,
-        Err(error) => {
-            let ended = engine.finish();
-            return Err(failed(format!(
-                "{error}{}",
-                ended.err().map_or(String::new(), |more| format!("; {more}"))
-            )));
-        }
-    };
-    let started = || {
-        tracing::info!(
-            shards = options.cpus.len(),
-            in_flight_max = options.in_flight_max,
-            data_dir = %options.data_dir.display(),
-            metrics = %format!("http://{address}/metrics"),
-            "started"
-        );
-    };
-    let mut feed = match &origin {
-        Origin::Demo(..) => Some(
-            Feed::start(&options.data_dir, address, engine.published(), style.clone())
-                .map_err(failed)?,
-        ),
-        Origin::File(_) => None,
-    };
-    let until = args.duration.map(|duration| std::time::Instant::now() + duration);
-    let stop = || {
-        let watched = feed.as_mut().is_some_and(Feed::turn);
-        let asked = asked_to_stop.load(Ordering::Relaxed);
-        watched || asked || until.is_some_and(|until| std::time::Instant::now() >= until)
-    };
-    let reload = |engine: &mut Engine| reload(engine, &origin, &settled, &mut interner);
-    let ended = control::run(engine, listen, legacy, Control { started, reload, stop });
-    if let Some(feed) = feed {
-        feed.end();
+    let run = Run { args, style, origin, settled, logs: original.as_ref().map(|log| &log.logs) };
+    let ended = run.run(loaded, &mut interner);
+    if let Err(Refusal { text, .. }) = &ended
+        && original.is_some()
+    {
+        tracing::error!("{}", text.trim_start_matches("error: "));
     }
-    ended.map_err(failed)
+    if let Some(original) = original {
+        original.end();
+    }
+    ended
+}
+
+/// One run of the engine, with what it is made of.
+struct Run<'a> {
+    args: &'a StartArgs,
+    style: &'a Style,
+    origin: Origin,
+    settled: Settled,
+    logs: Option<&'a Logs>,
+}
+
+impl Run<'_> {
+    fn run(self, loaded: Loaded, interner: &mut Interner) -> Result<(), Refusal> {
+        let Run { args, style, origin, settled, logs } = self;
+        let options = options(&settled)?;
+        let listen = Listener::bind(settled.listen).map_err(unfit)?;
+        let address = listen.address().map_err(unfit)?;
+        let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
+        let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
+        let asked_to_stop = Arc::new(AtomicBool::new(false));
+        let legacy = match fill(&mut engine, &settled, loaded, &asked_to_stop, logs) {
+            Ok(legacy) => legacy,
+            Err(error) => {
+                let ended = engine.finish();
+                return Err(failed(format!(
+                    "{error}{}",
+                    ended.err().map_or(String::new(), |more| format!("; {more}"))
+                )));
+            }
+        };
+        let started = || {
+            tracing::info!(
+                shards = options.cpus.len(),
+                in_flight_max = options.in_flight_max,
+                data_dir = %options.data_dir.display(),
+                metrics = %format!("http://{address}/metrics"),
+                "started"
+            );
+        };
+        let mut feed = match &origin {
+            Origin::Demo(..) => Some(
+                Feed::start(&options.data_dir, address, engine.published(), style.clone())
+                    .map_err(failed)?,
+            ),
+            Origin::File(_) => None,
+        };
+        let until = args.duration.map(|duration| std::time::Instant::now() + duration);
+        let stop = || {
+            let watched = feed.as_mut().is_some_and(Feed::turn);
+            let asked = asked_to_stop.load(Ordering::Relaxed);
+            watched || asked || until.is_some_and(|until| std::time::Instant::now() >= until)
+        };
+        let reload = |engine: &mut Engine| {
+            reload(engine, &origin, &settled, interner);
+            logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
+        };
+        let ended = control::run(engine, listen, legacy, Control { started, reload, stop });
+        if let Some(feed) = feed {
+            feed.end();
+        }
+        ended.map_err(failed)
+    }
 }
 
 /// Sets up the API and gives the engine its monitors, in this order: no result is missed.
@@ -125,10 +160,22 @@ fn fill(
     settled: &Settled,
     loaded: Loaded,
     stop: &Arc<AtomicBool>,
+    logs: Option<&Logs>,
 ) -> Result<Legacy, SetupError> {
     let legacy = api_setup::legacy(settled, engine, Arc::clone(stop))?;
+    if let Some(logs) = logs.cloned() {
+        engine.tap(move |batches| logs.record(batches))?;
+    }
     log_applied(&engine.apply(SOURCE, loaded)?);
+    logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
     Ok(legacy)
+}
+
+fn tell_facts(logs: &Logs, data_dir: &Path) {
+    match original_log::facts(data_dir) {
+        Ok(facts) => logs.know(facts),
+        Err(error) => tracing::error!("log files of monitors are not written: {error}"),
+    }
 }
 
 /// Where the monitors come from, what they are, and all that is settled.

@@ -21,6 +21,8 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+    /// The original's: bare lines on standard output, and its files below `logs`
+    Original,
 }
 
 impl LogFormat {
@@ -29,6 +31,7 @@ impl LogFormat {
         match self {
             LogFormat::Text => "text",
             LogFormat::Json => "json",
+            LogFormat::Original => "original",
         }
     }
 }
@@ -90,11 +93,13 @@ impl Settings {
                     })?;
             }
             "log_format" => {
-                self.log_format = parsed(key, value, "write text or json", |text| match text {
-                    "text" => Some(LogFormat::Text),
-                    "json" => Some(LogFormat::Json),
-                    _ => None,
-                })?;
+                self.log_format =
+                    parsed(key, value, "write text, json or original", |text| match text {
+                        "text" => Some(LogFormat::Text),
+                        "json" => Some(LogFormat::Json),
+                        "original" => Some(LogFormat::Original),
+                        _ => None,
+                    })?;
             }
             "database" => {
                 let read = text(key, value)?.map(|text| Database::read(&text));

@@ -25,8 +25,10 @@ use crate::limits::{
 use crate::monitor::State;
 use crate::sample::{SampleBatch, Transition};
 
+type Seen = dyn FnMut(&[SampleBatch]) + Send;
+
 /// Called with the batches of each commit, after it, on the store thread.
-pub struct Tap(pub Box<dyn FnMut(&[SampleBatch]) + Send>);
+pub struct Tap(pub Box<Seen>);
 
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

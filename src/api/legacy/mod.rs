@@ -96,20 +96,11 @@ impl Api {
         answer(StatusCode::INTERNAL_SERVER_ERROR, &body)
     }
 
-    /// Lets in who is known; else the answer that says no.
-    fn guard(&self, parts: &Parts) -> Result<Who, Response> {
-        let given = given(parts);
-        self.legacy.auth.who(&given, self.now_ms()).map_err(|denied| match denied {
-            Denied::TooMany => too_many(),
-            Denied::Unknown if parts.uri.path().starts_with("/api/") => {
-                let body = json!({ "error": "Authentication required" });
-                let mut answer = answer(StatusCode::UNAUTHORIZED, &body);
-                let challenge = header::HeaderValue::from_static("Basic realm=\"engine\"");
-                answer.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-                answer
-            }
-            Denied::Unknown => redirect("/login", None),
-        })
+    /// Lets in who is known.
+    fn guard(&self, parts: &Parts) -> Result<Who, Refused> {
+        let of_programs = parts.uri.path().starts_with("/api/");
+        let who = self.legacy.auth.who(&given(parts), self.now_ms());
+        who.map_err(|denied| Refused { denied, of_programs })
     }
 
     /// Reads with the view on a thread for that.
@@ -132,6 +123,27 @@ impl Api {
         match read {
             Ok(found) => found.map_err(|error| self.failed(&error.to_string())),
             Err(error) => Err(self.failed(&error.to_string())),
+        }
+    }
+}
+
+/// Nobody who is known.
+struct Refused {
+    denied: Denied,
+    /// True where a program is told, false where a person is shown the way.
+    of_programs: bool,
+}
+
+impl From<Refused> for Response {
+    fn from(refused: Refused) -> Response {
+        match refused.denied {
+            Denied::TooMany => too_many(),
+            Denied::Unknown if refused.of_programs => {
+                let challenge = [(header::WWW_AUTHENTICATE, "Basic realm=\"engine\"")];
+                let body = json!({ "error": "Authentication required" });
+                (challenge, answer(StatusCode::UNAUTHORIZED, &body)).into_response()
+            }
+            Denied::Unknown => redirect("/login", None),
         }
     }
 }
