@@ -11,13 +11,13 @@ use crate::net::driver::{Driver, KIND_ECHO, KIND_SHIFT};
 use probes::icmp::Version;
 use probes::icmp::wire::Reason;
 
-use crate::net::echo::{Echo, EchoEvent};
+use crate::net::echo::{Echo, EchoEvent, EchoUnavailable};
 use crate::net::flight::Stage;
 use crate::net::ring::Interest;
 
 /// The echo socket of one family.
 pub(super) enum EchoSide {
-    /// No ICMP probe of this family yet.
+    /// No ICMP probe of this family yet, or the host did not let us: the next probe tries again.
     Unopened,
     /// Open.
     Open {
@@ -26,8 +26,6 @@ pub(super) enum EchoSide {
         /// True while the ring watches it for replies.
         armed: bool,
     },
-    /// The host does not let us; the text says what to change.
-    Refused(String),
 }
 
 const VERSIONS: [Version; 2] = [Version::V4, Version::V6];
@@ -42,22 +40,19 @@ impl Driver {
             flight.stage = Stage::Echoing { dropped };
         }
         if matches!(self.echo[side], EchoSide::Unopened) {
-            self.echo[side] = match Echo::open(VERSIONS[side], ECHO_RECEIVE_BUFFER_BYTES) {
-                Ok(echo) => EchoSide::Open { echo: Box::new(echo), armed: false },
-                Err(error) => EchoSide::Refused(error.to_string()),
-            };
-        }
-        let (fault, text) = match &mut self.echo[side] {
-            EchoSide::Open { echo, .. } => {
-                if echo.queue(token, ip, scope) {
-                    return;
+            match Echo::open(VERSIONS[side], ECHO_RECEIVE_BUFFER_BYTES) {
+                Ok(echo) => {
+                    self.echo[side] = EchoSide::Open { echo: Box::new(echo), armed: false };
                 }
-                (Fault::Memory, "too many echo requests wait to be sent".to_string())
+                Err(error) => return self.fail(place, fault_of(error), error.to_string()),
             }
-            EchoSide::Refused(text) => (Fault::NotPermitted, text.clone()),
-            EchoSide::Unopened => unreachable!("it was opened or refused just now"),
-        };
-        self.fail(place, fault, text);
+        }
+        if let EchoSide::Open { echo, .. } = &mut self.echo[side]
+            && !echo.queue(token, ip, scope)
+        {
+            let text = "too many echo requests wait to be sent".to_string();
+            self.fail(place, Fault::Memory, text);
+        }
     }
 
     /// Sends what is queued and watches for replies.
@@ -98,7 +93,7 @@ impl Driver {
     pub(super) fn receive_dropped(&self) -> u64 {
         let dropped = self.echo.iter().map(|side| match side {
             EchoSide::Open { echo, .. } => echo.counters().receive_dropped,
-            EchoSide::Unopened | EchoSide::Refused(_) => 0,
+            EchoSide::Unopened => 0,
         });
         dropped.sum()
     }
@@ -164,4 +159,14 @@ impl Driver {
         }
         self.echo_events = events;
     }
+}
+
+/// Why there is no echo socket: what the host ran out of, else that it does not let us.
+fn fault_of(error: EchoUnavailable) -> Fault {
+    let mut owners = [error.datagram, error.raw].map(|errno| owner_of(errno, false)).into_iter();
+    let lack = owners.find_map(|owner| match owner {
+        Owner::Engine(fault @ (Fault::Descriptors | Fault::Memory)) => Some(fault),
+        _ => None,
+    });
+    lack.unwrap_or(Fault::NotPermitted)
 }

@@ -82,14 +82,12 @@ impl Driver {
         let mut timings = Timings::NONE;
         timings.set(Phase::Resolve, flight.hop_started, now);
         let error = match result {
-            Ok(addresses) => {
+            Ok(addresses) if !addresses.list.is_empty() => {
                 flight.timings.add(&timings);
-                let first = addresses.list.first().copied();
-                match first {
-                    Some(ip) => return self.connect(place, ip, 0, now),
-                    None => ResolveError::NoAddress,
-                }
+                flight.addresses = addresses.list;
+                return self.connect_next(place);
             }
+            Ok(_) => ResolveError::NoAddress,
             Err(error) => error,
         };
         match error.result() {
