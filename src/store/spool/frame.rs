@@ -126,10 +126,14 @@ pub fn read_record(bytes: &[u8], at: usize, before: u64) -> Option<Record> {
 
 /// Finds every good record of a segment, whatever the bytes between them have become.
 pub fn scan(bytes: &[u8], first: u64) -> Scan {
+    scan_from(bytes, HEADER_BYTES, first.saturating_sub(1))
+}
+
+/// Finds every good record from a place on, with numbers above `before`.
+pub fn scan_from(bytes: &[u8], at: usize, mut before: u64) -> Scan {
     let mut scan = Scan::default();
     let mut effort = bytes.len().saturating_mul(SEARCH_EFFORT);
-    let mut before = first.saturating_sub(1);
-    let mut end = HEADER_BYTES.min(bytes.len());
+    let mut end = at.min(bytes.len());
     let mut at = end;
     while at < bytes.len() {
         let Some(place) = extent(bytes, at, before).filter(|place| place.len() <= effort) else {

@@ -301,7 +301,7 @@ impl Spool {
         let mut count = 0;
         for batch in batches {
             let payload = pack::pack_batch(stamp, batch);
-            if !self.fits(frames.len() + RECORD_HEAD_BYTES + payload.len(), 0) {
+            if !self.fits(frames.len(), RECORD_HEAD_BYTES + payload.len(), 0) {
                 if count > 0 {
                     break;
                 }
@@ -327,7 +327,7 @@ impl Spool {
     /// As [`Spool::append`].
     pub fn append_stop(&mut self, run: RunKey, now_ms: u64) -> Result<(), SpoolError> {
         let stop = pack::pack_stop(Stamp { run, written_ms: now_ms });
-        if !self.fits(RECORD_HEAD_BYTES + stop.len(), self.bounds.reserve()) {
+        if !self.fits(0, RECORD_HEAD_BYTES + stop.len(), self.bounds.reserve()) {
             self.rotate()?;
         }
         let mut frames = Vec::new();
@@ -339,7 +339,7 @@ impl Spool {
     ///
     /// # Errors
     ///
-    /// `Disk`; what was damaged since the start is set aside and the rest is given.
+    /// `Disk`; what is damaged is left out and the rest is given.
     pub fn next(&mut self, batches_max: usize) -> Result<Option<Slice>, SpoolError> {
         while let Some(oldest) = self.oldest().filter(|_| !self.is_empty()).cloned() {
             let left = oldest.bytes.saturating_sub(self.read.0);
@@ -358,7 +358,7 @@ impl Spool {
                     return Ok(slice);
                 }
             }
-            self.recover_oldest()?;
+            self.skip_damage(&oldest)?;
         }
         Ok(None)
     }
@@ -437,11 +437,12 @@ impl Spool {
         }
     }
 
-    /// True where so many more bytes go into the active segment. An empty one takes any record.
-    fn fits(&self, bytes: usize, reserve: u64) -> bool {
+    /// True where so many bytes more go into the active segment, after those that are to be
+    /// written already. An empty one takes any record.
+    fn fits(&self, before: usize, more: usize, reserve: u64) -> bool {
         let Some(active) = &self.active else { return false };
-        let size = active.bytes + bytes as u64;
-        size <= self.bounds.segment_bytes + reserve || active.bytes == HEADER_BYTES as u64
+        let held = active.bytes + before as u64;
+        held + more as u64 <= self.bounds.segment_bytes + reserve || held == HEADER_BYTES as u64
     }
 
     /// Goes on in a new segment, after room for it was made.

@@ -2,20 +2,27 @@
 //!
 //! Owns: the layout of a payload. Numbers are little-endian, texts and lists have their length
 //! before them. In order: the stamp (run, its start, time of writing), shard, number, changes of
-//! verdict, samples in blobs of `store::blob` (durations come back within 0.8 %, as the database
-//! keeps them too), words. Changes stand before the samples so that they are read without
+//! verdict, samples (few as rows, many as a `store::blob`, whose durations come back within 0.8 %,
+//! as the database keeps them too), words. Changes stand before the samples so that they are read without
 //! unpacking. Reading takes nothing on trust: a wrong length is an error, never an allocation.
 
 use std::sync::Arc;
 
-use probes::Failure;
 use probes::outcome::{CertFacts, CertInfo, Detail};
+use probes::{Failure, Timings};
 
 use super::RunKey;
 use crate::ids::{MonitorId, ShardId};
 use crate::limits::{MESSAGE_BYTES_MAX, SPOOL_RECORD_BYTES_MAX};
 use crate::sample::{Code, Sample, SampleBatch, Transition, Verdict, Words};
 use crate::store::{Gap, RunId, blob, clipped};
+
+/// Samples follow as rows of 55 bytes.
+const ROWS: u8 = 0;
+/// Samples follow as a blob.
+const BLOB: u8 = 1;
+/// Samples up to which rows are smaller than a blob, whose 15 columns cost 30 bytes each.
+const ROWS_MAX: usize = 8;
 
 /// The payload has a right checksum but makes no sense: a bug or another version's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -40,7 +47,9 @@ pub fn pack_batch(stamp: Stamp, batch: &SampleBatch) -> Vec<u8> {
     out.u64(batch.seq);
     out.list(&batch.transitions, Out::transition);
     out.u32(batch.samples.len() as u32);
-    out.samples(&batch.samples);
+    if !batch.samples.is_empty() {
+        out.samples(&batch.samples);
+    }
     let words_at = out.0.len();
     out.list(&batch.words, Out::words);
     if out.0.len() > SPOOL_RECORD_BYTES_MAX {
@@ -63,8 +72,7 @@ pub fn unpack_batch(payload: &[u8]) -> Result<(Stamp, SampleBatch), Malformed> {
     let count = from.u32()? as usize;
     let mut samples = Vec::new();
     while samples.len() < count {
-        let (base, t0_ms) = (from.u64()?, from.u64()?);
-        samples.extend(blob::unpack(base, t0_ms, from.bytes()?).map_err(|_| Malformed)?);
+        samples.extend(from.samples()?);
     }
     let words = from.list(In::words)?;
     if samples.len() != count || !from.0.is_empty() {
@@ -184,23 +192,41 @@ impl Out {
         self.u16(change.code.0);
     }
 
-    /// Halves what does not fit the range of a blob; a single sample always fits.
+    /// Few samples as rows, more as a blob; what does not fit the range of one is halved.
     fn samples(&mut self, samples: &[Sample]) {
-        let Some(base) = samples.iter().map(|sample| sample.monitor.0).min() else { return };
+        if samples.len() <= ROWS_MAX {
+            self.u8(ROWS);
+            return self.list(samples, Out::sample);
+        }
+        let base = samples.iter().map(|sample| sample.monitor.0).min().unwrap_or(0);
         let t0_ms = samples.iter().map(|sample| sample.due_ms).min().unwrap_or(0);
         match blob::pack(base, t0_ms, samples) {
             Ok(blob) => {
+                self.u8(BLOB);
                 self.u64(base);
                 self.u64(t0_ms);
                 self.bytes(&blob);
             }
-            Err(error) => {
-                assert!(samples.len() > 1, "one sample is always within its own range: {error}");
+            Err(_) => {
                 let (first, second) = samples.split_at(samples.len() / 2);
                 self.samples(first);
                 self.samples(second);
             }
         }
+    }
+
+    fn sample(&mut self, sample: &Sample) {
+        self.u64(sample.monitor.0);
+        self.u64(sample.due_ms);
+        self.u32(sample.lag_us);
+        sample.timings.raw().iter().for_each(|micros| self.u32(*micros));
+        self.u32(sample.total_us);
+        self.u32(sample.body_bytes);
+        self.u16(sample.code.0);
+        self.u16(sample.http_status);
+        self.u8(sample.phase);
+        self.u8(sample.attempts);
+        self.u8(sample.verdict as u8);
     }
 
     fn words(&mut self, words: &Words) {
@@ -320,6 +346,41 @@ impl<'a> In<'a> {
             from: Verdict::from_number(self.u8()?),
             to: Verdict::from_number(self.u8()?),
             code: Code(self.u16()?),
+        })
+    }
+
+    /// At least one.
+    fn samples(&mut self) -> Result<Vec<Sample>, Malformed> {
+        let samples = match self.u8()? {
+            ROWS => self.list(In::sample)?,
+            BLOB => {
+                let (base, t0_ms) = (self.u64()?, self.u64()?);
+                blob::unpack(base, t0_ms, self.bytes()?).map_err(|_| Malformed)?
+            }
+            _ => return Err(Malformed),
+        };
+        if samples.is_empty() { Err(Malformed) } else { Ok(samples) }
+    }
+
+    fn sample(&mut self) -> Result<Sample, Malformed> {
+        Ok(Sample {
+            monitor: MonitorId(self.u64()?),
+            due_ms: self.u64()?,
+            lag_us: self.u32()?,
+            timings: Timings::from_raw([
+                self.u32()?,
+                self.u32()?,
+                self.u32()?,
+                self.u32()?,
+                self.u32()?,
+            ]),
+            total_us: self.u32()?,
+            body_bytes: self.u32()?,
+            code: Code(self.u16()?),
+            http_status: self.u16()?,
+            phase: self.u8()?,
+            attempts: self.u8()?,
+            verdict: Verdict::from_number(self.u8()?),
         })
     }
 

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::frame::{HEADER_BYTES, Header, Kind, Record, VERSION};
 use super::thin::Level;
-use super::{START, Segment, Spool, SpoolError, failed, file_name, frame, pack, write_all};
+use super::{Segment, Spool, SpoolError, failed, file_name, frame, pack, write_all};
 
 /// A segment as it was read.
 struct Found {
@@ -42,25 +42,20 @@ impl Spool {
         Ok(())
     }
 
-    /// Looks at the oldest segment again, which could be read when it was opened.
-    pub(super) fn recover_oldest(&mut self) -> Result<(), SpoolError> {
-        let Some(first) = self.oldest().map(|oldest| oldest.first) else { return Ok(()) };
-        let was_active = self.sealed.is_empty();
-        let found = self.recover_segment(first, false)?;
-        self.read = START;
-        if was_active {
-            // Nothing is appended to a file that has changed by itself.
-            self.active = None;
-            self.suspect = false;
-        } else {
-            self.sealed.pop_front();
+    /// Moves the replay past bytes that are damaged since the start, or that could not be set
+    /// aside then.
+    pub(super) fn skip_damage(&mut self, oldest: &Segment) -> Result<(), SpoolError> {
+        let (at, before) = self.read;
+        let left = oldest.bytes.saturating_sub(at);
+        let name = file_name(oldest.first);
+        let bytes =
+            self.disk.read(&name, at, left as usize).map_err(failed("cannot read", &name))?;
+        let scan = frame::scan_from(&bytes, 0, before);
+        let start = scan.records.first().map_or(left as usize, |record| record.place.start);
+        if let Err(error) = self.quarantine(oldest.first, &bytes, &[&(0..start.min(bytes.len()))]) {
+            tracing::error!(%error, "damage in the spool is left out and not set aside");
         }
-        if let Some(segment) = found {
-            self.sealed.push_front(segment);
-        }
-        if was_active {
-            self.begin(false)?;
-        }
+        self.read = (at + start as u64, before);
         Ok(())
     }
 
@@ -88,20 +83,20 @@ impl Spool {
         let damaged: Vec<_> = found.damaged.iter().filter(|range| **range != torn).collect();
         self.numbers.torn_bytes += torn.len() as u64;
 
+        let mut bytes = torn.start as u64;
         if !damaged.is_empty() {
-            self.quarantine(first, &found.bytes, &damaged)?;
+            match self.set_aside(first, &found, &damaged) {
+                Ok(good) => bytes = good,
+                // A full disk is no reason not to start: the replay leaves the damage out.
+                Err(error) if error.is_full() => tracing::error!(%error, "damage stays in place"),
+                Err(error) => return Err(error),
+            }
         }
         if found.records.is_empty() {
             self.disk.remove(&name).map_err(failed("cannot remove", &name))?;
             return Ok(None);
         }
-        let mut bytes = torn.start as u64;
-        if !damaged.is_empty() {
-            let mut good = frame::header(first).to_vec();
-            found.records.iter().for_each(|record| good.extend(&found.bytes[record.place.clone()]));
-            bytes = good.len() as u64;
-            self.replace(first, &good)?;
-        } else if !torn.is_empty() {
+        if damaged.is_empty() && !torn.is_empty() {
             self.disk.cut(&name, bytes).map_err(failed("cannot cut", &name))?;
             self.disk.sync(&name).map_err(failed("cannot sync", &name))?;
         }
@@ -139,6 +134,20 @@ impl Spool {
         Ok(Found { bytes, records, damaged })
     }
 
+    /// Keeps damaged bytes for people, and the segment without them. Gives its size.
+    fn set_aside(
+        &mut self,
+        first: u64,
+        found: &Found,
+        damaged: &[&Range<usize>],
+    ) -> Result<u64, SpoolError> {
+        self.quarantine(first, &found.bytes, damaged)?;
+        let mut good = frame::header(first).to_vec();
+        found.records.iter().for_each(|record| good.extend(&found.bytes[record.place.clone()]));
+        self.replace(first, &good)?;
+        Ok(good.len() as u64)
+    }
+
     /// Keeps damaged bytes for people. A second time it writes the same.
     fn quarantine(
         &mut self,
@@ -146,6 +155,7 @@ impl Spool {
         bytes: &[u8],
         damaged: &[&Range<usize>],
     ) -> Result<(), SpoolError> {
+        self.numbers.damaged += damaged.len() as u64;
         let name = format!("{first:016x}.bad");
         let bad: Vec<u8> =
             damaged.iter().flat_map(|r| bytes[(*r).clone()].iter().copied()).collect();
@@ -153,7 +163,6 @@ impl Spool {
         write_all(&mut *self.disk, &name, 0, &bad)?;
         self.disk.sync(&name).map_err(failed("cannot sync", &name))?;
         self.numbers.quarantined_bytes += bad.len() as u64;
-        self.numbers.damaged += damaged.len() as u64;
         tracing::error!(file = name, bytes = bad.len(), "damage in the spool was set aside");
         Ok(())
     }

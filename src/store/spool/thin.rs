@@ -113,6 +113,10 @@ impl Spool {
                 before = pack::unpack_gap(payload).ok().map(|(_, gap)| gap);
                 continue;
             }
+            if at == 0 && (record.place.start as u64) < self.read.0 {
+                // The store has it: nothing is lost with it.
+                continue;
+            }
             if record.kind == Kind::Batch {
                 let Ok((stamp, mut batch)) = pack::unpack_batch(payload) else {
                     self.numbers.damaged += 1;
@@ -166,18 +170,20 @@ impl Spool {
         let (mut frames, mut taken, mut seq) = (Vec::new(), 0, self.next_seq);
         // The gap comes last and always fits.
         let gap_bytes = RECORD_HEAD_BYTES + pack::pack_gap(stamp, &Gap::default()).len();
-        let room = |spool: &Spool, bytes| spool.fits(bytes + gap_bytes, spool.bounds.reserve());
+        let room = |spool: &Spool, before, more| {
+            spool.fits(before, more + gap_bytes, spool.bounds.reserve())
+        };
         for batch in batches {
             let mut kept = batch.clone();
             let good = Level::Kept.apply(&mut kept);
             if !kept.samples.is_empty() || !kept.transitions.is_empty() {
                 let payload = pack::pack_batch(stamp, &kept);
-                if !room(self, frames.len() + RECORD_HEAD_BYTES + payload.len()) {
+                if !room(self, frames.len(), RECORD_HEAD_BYTES + payload.len()) {
                     break;
                 }
                 frame::write_record(&mut frames, seq, Kind::Batch, &payload);
                 seq += 1;
-            } else if !room(self, frames.len()) {
+            } else if !room(self, frames.len(), 0) {
                 break;
             }
             dropped.add(&good);

@@ -1,4 +1,3 @@
-use probes::Timings;
 use proptest::prelude::*;
 
 use super::*;
@@ -95,7 +94,9 @@ fn changes_are_read_without_the_rest() {
 #[test]
 fn monitors_and_times_too_far_apart_for_one_blob_take_several() {
     let mut batch = full_batch();
-    batch.samples = vec![sample(0, 0), sample(u64::MAX, 1), sample(5, u64::MAX), sample(6, 2)];
+    batch.samples = (0..40).map(|n| sample(n % 3, n)).collect();
+    batch.samples[7] = sample(u64::MAX, 1);
+    batch.samples[30] = sample(5, u64::MAX);
     let (_, found) = unpack_batch(&pack_batch(STAMP, &batch)).unwrap();
     assert_eq!(found.samples, batch.samples);
 }
