@@ -367,3 +367,30 @@ pub const LOG_FILE_BYTES_MAX: u64 = 16 << 20;
 pub const LOG_STATS_MS: u64 = 60_000;
 
 const _: () = assert!(LOG_FILES_OPEN_MAX * 2 <= DESCRIPTORS_RESERVED);
+
+/// Length of a spool segment, in bytes: half an hour of results at a million monitors a minute is
+/// a dozen files, and rewriting one takes well under a second.
+pub const SPOOL_SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Size of the spool where none is given and the disk has room, in bytes: about 12 hours at a
+/// million monitors a minute and 12 bytes a result.
+pub const SPOOL_BYTES_DEFAULT: u64 = 8 << 30;
+/// Least size of the spool, in bytes, on however full a disk: room that becomes free is used.
+pub const SPOOL_BYTES_MIN: u64 = 64 << 20;
+/// The spool takes one part in so many of the free disk where that is less.
+pub const SPOOL_FREE_DIVISOR: u64 = 5;
+/// Segments that the smallest spool must have room for: one is written, one replayed, the others
+/// lose their good samples.
+pub const SPOOL_SEGMENTS_MIN: u64 = 8;
+/// One part in so many of a segment is allocated beyond its end: results that are not good and
+/// changes of verdict still fit when the disk has no room for another segment.
+pub const SPOOL_RESERVE_DIVISOR: u64 = 8;
+/// Bytes of a record past which a batch keeps only the messages of its words.
+pub const SPOOL_RECORD_BYTES_MAX: usize = 4 << 20;
+/// Bytes of the spool read at once for a replay.
+pub const SPOOL_READ_BYTES: usize = 2 << 20;
+/// A commit that takes longer than this, in milliseconds, counts like a refusal: batches go to the
+/// spool until one is quick again, so that nobody waits for a slow database to hear of a change.
+pub const COMMIT_SLOW_MS: u64 = 2_000;
+
+const _: () = assert!(BATCH_SAMPLES_MAX * MESSAGE_BYTES_MAX * 2 < SPOOL_RECORD_BYTES_MAX);
+const _: () = assert!(SPOOL_READ_BYTES <= SPOOL_RECORD_BYTES_MAX);

@@ -3,6 +3,7 @@
 //! Owns: the row, its result code and the batch that carries rows from a shard to the store.
 //! A row is 64 bytes so that a batch of 256 is four pages and copying one is one cache line.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use probes::outcome::{CertFacts, Detail};
@@ -220,6 +221,39 @@ pub struct SampleBatch {
     pub words: Vec<Words>,
     /// Changes of verdict, in order.
     pub transitions: Vec<Transition>,
+}
+
+impl SampleBatch {
+    /// Drops the samples that `keep` does not want, with their words. Gives those dropped.
+    pub fn retain(&mut self, keep: impl Fn(&Sample) -> bool) -> Vec<Sample> {
+        let mut moved = Vec::with_capacity(self.samples.len());
+        let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+        for sample in self.samples.drain(..) {
+            let wanted = keep(&sample);
+            moved.push(wanted.then_some(kept.len() as u16));
+            if wanted { &mut kept } else { &mut dropped }.push(sample);
+        }
+        self.words.retain_mut(|words| match moved.get(usize::from(words.sample)) {
+            Some(Some(index)) => {
+                words.sample = *index;
+                true
+            }
+            Some(None) | None => false,
+        });
+        self.samples = kept;
+        dropped
+    }
+
+    /// Whether a sample of this batch tells what no later one will: it decided a change of
+    /// verdict, or showed another certificate.
+    pub fn telling(&self) -> impl Fn(&Sample) -> bool + use<> {
+        let changes = self.transitions.iter().map(|change| (change.monitor, change.at_ms));
+        let certs = self.words.iter().filter(|words| words.cert.is_some());
+        let certs = certs.filter_map(|words| self.samples.get(usize::from(words.sample)));
+        let telling: HashSet<(MonitorId, u64)> =
+            changes.chain(certs.map(|sample| (sample.monitor, sample.due_ms))).collect();
+        move |sample| telling.contains(&(sample.monitor, sample.due_ms))
+    }
 }
 
 #[cfg(test)]

@@ -210,3 +210,12 @@ fn the_facts_of_every_certificate_are_shown_whether_it_is_good_or_not() {
         assert!(shown.out.contains(&format!("cert      {subject}, ")), "{shown:?}");
     }
 }
+
+#[test]
+fn the_roots_of_ssl_cert_file_are_trusted_instead_of_the_systems() {
+    let targets = Targets::start();
+    let url = format!("https://{}/", targets.tls(Certificate::Good));
+    let roots = format!("SSL_CERT_FILE={}", targets.ca_file());
+    assert_eq!(check(&[&url]).code, 1);
+    assert_eq!(run("env", &[&roots, BINARY, "check", &url]).code, 0);
+}

@@ -94,19 +94,19 @@ fn write_certificates(folder: &Path) {
 }
 
 /// Name, expected result, type, target and further keys of every monitor. `PLAIN` and `TLS` stand
-/// for the ports, `CA` for the file with the authority.
+/// for the ports, `CA` for the file with the authority, `TEXT` and `RAW` for what must be there.
 const MONITORS: &str = "
 home         ok             ping_web          http://127.0.0.1:PLAIN/
 moved        ok             ping_web          http://127.0.0.1:PLAIN/moved
 missing      http_status    ping_web          http://127.0.0.1:PLAIN/missing
 gone         ok             ping_web          http://127.0.0.1:PLAIN/gone  statuses: [410]
 head         ok             ping_web          http://127.0.0.1:PLAIN/      method: HEAD
-gzip         ok             web_content       http://127.0.0.1:PLAIN/      contains: [engine room]
+gzip         ok             web_content       http://127.0.0.1:PLAIN/      TEXT
 plain        ok             web_content       http://127.0.0.1:PLAIN/      RAW
 chunked      ok             web_content       http://127.0.0.1:PLAIN/chunked/index.html RAW
-chunked-gzip ok             web_content       http://127.0.0.1:PLAIN/chunked/index.html contains: [engine room]
+chunked-gzip ok             web_content       http://127.0.0.1:PLAIN/chunked/index.html TEXT
 six          ok             ping_web          http://[::1]:PLAIN/
-by-name      ok             ping_web          http://localhost:PLAIN/
+by-name      ok             web_content       http://localhost:PLAIN/      TEXT
 secure       ok             ping_web          https://127.0.0.1:TLS/       tls_verify: true, CA
 secure-six   ok             ping_web          https://[::1]:TLS/           tls_verify: true, CA
 secure-name  ok             ping_web          https://localhost:TLS/       tls_verify: true, CA
@@ -132,7 +132,8 @@ fn config(nginx: &Nginx, ca_file: &Path) -> (String, Vec<(&'static str, &'static
         let (name, result, kind, target) = (word(), word(), word(), word());
         let more = words.collect::<Vec<_>>().join(" ");
         let more = more
-            .replace("RAW", "contains: [engine room], compression: false")
+            .replace("RAW", "TEXT, compression: false")
+            .replace("TEXT", &format!("contains: [{NEEDLE}]"))
             .replace("CA", &format!("ca_file: '{}'", text(ca_file)));
         let target = target
             .replace("PLAIN", &nginx.plain.to_string())

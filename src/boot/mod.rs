@@ -25,6 +25,7 @@ use crate::monitor::{About, Kind, Monitor, State, address};
 use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
 use crate::sample::{SampleBatch, Transition};
+use crate::store::spool::Spool;
 use crate::store::{
     NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreThread, SyncReport, Tap,
     ToStore,
@@ -35,6 +36,9 @@ pub mod once;
 pub mod shards;
 
 use shards::{Common, ShardError, Shards};
+
+/// The folder of the spool in the data folder.
+const SPOOL_FOLDER: &str = "spool";
 
 /// Everything that a start needs to know, settled.
 #[derive(Clone, Debug)]
@@ -131,9 +135,10 @@ impl Engine {
         let resolver =
             ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
         let store = Box::new(SqliteStore::open(&options.data_dir, options.retention)?);
+        let spool = Spool::in_folder(&options.data_dir.join(SPOOL_FOLDER))?;
         let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
         let counters = Arc::new(StoreCounters::default());
-        let thread = StoreThread::start(store, inbox, tell, Arc::clone(&counters))?;
+        let thread = StoreThread::start(store, spool, inbox, tell, Arc::clone(&counters))?;
         let common = Common {
             clock: Clock::start(),
             trust: trust.clone(),
@@ -259,7 +264,7 @@ impl Engine {
         Ok(answer.recv().map_err(|_| EngineError::StoreDied)??)
     }
 
-    /// Calls `tap` with the batches of each commit from now on, after it, on the store thread.
+    /// Calls `tap` with batches once they are recorded, from now on, on the store thread.
     ///
     /// # Errors
     ///
@@ -303,11 +308,12 @@ impl Engine {
         self.shards.all_ended()
     }
 
-    /// Ends a stop: the shards leave, drained or not, and the store records what is left.
+    /// Ends a stop: the shards leave, drained or not, and the store records what is left, in the
+    /// spool where the database is away.
     ///
     /// # Errors
     ///
-    /// `Store` with what could not be recorded within the deadline.
+    /// `Store` with what neither of them has taken within the deadline.
     pub fn finish(mut self) -> Result<(), EngineError> {
         if !self.shards.all_ended() {
             self.shards.quit();
@@ -315,7 +321,7 @@ impl Engine {
         }
         let Some(store) = self.store.take() else { return Ok(()) };
         let deadline = Instant::now() + Duration::from_millis(STORE_STOP_MS_MAX);
-        // The channel may be full while the database refuses: give up at the deadline, not before.
+        // The channel may be full while a commit hangs: give up at the deadline, not before.
         let mut stop = Some(ToStore::Stop);
         while !store.is_finished() {
             stop = stop.and_then(|stop| match self.to_store.try_send(stop) {

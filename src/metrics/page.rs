@@ -21,8 +21,17 @@ use crate::sample::{CheckResult, Missed, Verdict};
 const LAG_BUCKETS: [f64; 15] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// Further counts that another thread keeps, by name, help and value.
-pub type Counts = Vec<(&'static str, &'static str, u64)>;
+/// Name, help and value of a number.
+pub type Named = (&'static str, &'static str, u64);
+
+/// Further numbers that another thread keeps.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// Those that only rise.
+    pub counters: Vec<Named>,
+    /// Those that may fall.
+    pub gauges: Vec<Named>,
+}
 
 /// What the page shows.
 pub struct Page {
@@ -57,7 +66,12 @@ impl Collector for Page {
         lag(&mut encoder, &shards)?;
         gauges(&mut encoder, &shards)?;
         counters(&mut encoder, &shards)?;
-        for (name, help, value) in (self.store)() {
+        let store = (self.store)();
+        for (name, help, value) in store.gauges {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(value).encode(metric)?;
+        }
+        for (name, help, value) in store.counters {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
             ConstCounter::new(value).encode(metric)?;
         }
@@ -228,7 +242,10 @@ mod tests {
         snapshot.lag.saturating_record(3_000);
         snapshot.monitors[Verdict::Up as usize] = 1;
         published.publish(snapshot);
-        let store = || vec![("engine_store_rows", "Rows written", 9)];
+        let store = || Counts {
+            counters: vec![("engine_store_rows", "Rows written", 9)],
+            gauges: vec![("engine_spool_records", "Batches that wait", 4)],
+        };
         let mut page = String::new();
         text::encode(&mut page, &Page::registry(vec![published], store)).unwrap();
         page
@@ -243,6 +260,7 @@ mod tests {
             "engine_checks_total{type=\"tcp\",result=\"up\",reason=\"ok\"} 1",
             "engine_monitors{verdict=\"up\"} 1",
             "engine_store_rows_total 9",
+            "engine_spool_records 4",
         ] {
             assert!(page.contains(line), "{line} is not in\n{page}");
         }

@@ -90,31 +90,9 @@ impl Outbox {
     fn thin(&mut self, index: usize) {
         let Some(batch) = self.sealed.get_mut(index) else { return };
         self.thinned_to = batch.seq + 1;
-        let changed: Vec<_> =
-            batch.transitions.iter().map(|change| (change.monitor, change.at_ms)).collect();
-        let keep = |sample: &Sample| {
-            sample.code != Code::GOOD || changed.contains(&(sample.monitor, sample.due_ms))
-        };
-        let before = batch.samples.len();
-        let mut index = 0;
-        let mut moved = vec![None; before];
-        let mut kept = Vec::new();
-        for (old, sample) in batch.samples.iter().enumerate() {
-            if keep(sample) {
-                moved[old] = Some(index);
-                kept.push(*sample);
-                index += 1;
-            }
-        }
-        batch.words.retain_mut(|words| match moved[usize::from(words.sample)] {
-            Some(index) => {
-                words.sample = index;
-                true
-            }
-            None => false,
-        });
-        batch.samples = kept;
-        self.dropped += (before - batch.samples.len()) as u64;
+        let tells = batch.telling();
+        let dropped = batch.retain(|sample| sample.code != Code::GOOD || tells(sample));
+        self.dropped += dropped.len() as u64;
     }
 }
 

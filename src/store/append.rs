@@ -4,12 +4,15 @@
 //! result (200,000 monitors, development build), nearly all of it the update of the state.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
-use super::fold::{Fold, Touched};
+use super::cursor::Cursor;
+use super::fold::{Counts, Fold, Touched};
+use super::incident::record_transition;
 use super::sqlite::begin;
-use super::words::{record_transition, record_words};
+use super::words::record_words;
 use super::{Appended, RunId, StoreError, blob, clipped, signed, unsigned};
 use crate::ids::{MonitorId, ShardId};
 use crate::limits::MESSAGE_BYTES_MAX;
@@ -40,12 +43,13 @@ pub(super) fn apply(
         appended.rows += samples.len() as u64;
         appended.bytes += data.len() as u64;
     }
-    for (monitor, touched) in fold.touched() {
-        update_state(&transaction, monitor, &touched)?;
-    }
+    // Changes first: they say when a verdict began, and the results then agree with it.
     for batch in new {
         record_words(&transaction, batch, certs, &mut certs_seen)?;
         record_transitions(&transaction, batch)?;
+    }
+    for (monitor, touched) in fold.touched() {
+        update_state(&transaction, monitor, &touched)?;
     }
     transaction.commit()?;
     // Only now: a rolled back transaction has not written the certificates.
@@ -53,40 +57,49 @@ pub(super) fn apply(
     Ok(appended)
 }
 
-/// Gives those batches that are new and moves the cursors of their shards past them.
+/// Gives those batches that are new and marks their numbers as applied.
 fn advance_cursors<'a>(
     transaction: &Transaction<'_>,
     run: RunId,
     batches: &'a [SampleBatch],
 ) -> Result<Vec<&'a SampleBatch>, StoreError> {
-    let mut reached: HashMap<ShardId, u64> = HashMap::new();
+    let mut cursors: HashMap<ShardId, Cursor> = HashMap::new();
     let mut new = Vec::with_capacity(batches.len());
     for batch in batches {
-        let seq = match reached.get(&batch.shard) {
-            Some(seq) => *seq,
-            None => cursor(transaction, run, batch.shard)?,
+        let cursor = match cursors.entry(batch.shard) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(unknown) => unknown.insert(load_cursor(transaction, run, batch.shard)?),
         };
-        if batch.seq > seq {
+        if cursor.take(batch.seq) {
             new.push(batch);
         }
-        reached.insert(batch.shard, seq.max(batch.seq));
     }
-    for (shard, seq) in reached {
+    for (shard, cursor) in cursors {
+        let holes = serde_json::to_string(&cursor.holes).map_err(malformed)?;
         transaction
             .prepare_cached(
-                "INSERT OR REPLACE INTO cursor (run_id, shard, seq) VALUES (?1, ?2, ?3)",
+                "INSERT OR REPLACE INTO cursor (run_id, shard, seq, holes) VALUES (?1, ?2, ?3, ?4)",
             )?
-            .execute(params![signed(run.0), shard.0, signed(seq)])?;
+            .execute(params![signed(run.0), shard.0, signed(cursor.last), holes])?;
     }
     Ok(new)
 }
 
-fn cursor(transaction: &Transaction<'_>, run: RunId, shard: ShardId) -> Result<u64, StoreError> {
-    let seq = transaction
-        .prepare_cached("SELECT seq FROM cursor WHERE run_id = ?1 AND shard = ?2")?
-        .query_row(params![signed(run.0), shard.0], |row| row.get(0))
+fn load_cursor(
+    transaction: &Transaction<'_>,
+    run: RunId,
+    shard: ShardId,
+) -> Result<Cursor, StoreError> {
+    let stored: Option<(i64, String)> = transaction
+        .prepare_cached("SELECT seq, holes FROM cursor WHERE run_id = ?1 AND shard = ?2")?
+        .query_row(params![signed(run.0), shard.0], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
-    Ok(seq.map_or(0, unsigned))
+    let Some((last, holes)) = stored else { return Ok(Cursor::default()) };
+    Ok(Cursor { last: unsigned(last), holes: serde_json::from_str(&holes).map_err(malformed)? })
+}
+
+fn malformed(error: serde_json::Error) -> StoreError {
+    StoreError::Database(format!("cursor with malformed holes: {error}"))
 }
 
 /// A monitor that is not there any more has no state: then nothing is written, which is right.
@@ -96,26 +109,20 @@ fn update_state(
     touched: &Touched,
 ) -> Result<(), StoreError> {
     let counts = touched.counts;
-    let Some(last) = touched.last else {
-        transaction
-            .prepare_cached(
-                "UPDATE state SET count_missed = count_missed + ?2 WHERE monitor_id = ?1",
-            )?
-            .execute(params![signed(monitor.0), counts.missed])?;
-        return Ok(());
-    };
-    transaction
+    let Some(last) = touched.last else { return add_counts(transaction, monitor, counts) };
+    let updated = transaction
         .prepare_cached(
             "UPDATE state SET
-                since_ms = CASE WHEN verdict <> ?2 THEN ?3 ELSE since_ms END,
-                verdict = ?2, due_ms = ?3, code = ?4,
+                since_ms = CASE WHEN verdict <> ?2 AND since_ms <= ?3 THEN ?3 ELSE since_ms END,
+                verdict = CASE WHEN since_ms <= ?3 THEN ?2 ELSE verdict END,
+                due_ms = ?3, code = ?4,
                 streak = min(255, CASE WHEN ?5 THEN ?6 ELSE streak + ?6 END),
                 total_us = ?7, http_status = ?8,
                 message = CASE WHEN ?9 <> '' THEN ?9
                     WHEN code = ?4 AND http_status = ?8 THEN message ELSE '' END,
                 count_up = count_up + ?10, count_down = count_down + ?11,
                 count_unknown = count_unknown + ?12, count_missed = count_missed + ?13
-             WHERE monitor_id = ?1",
+             WHERE monitor_id = ?1 AND due_ms <= ?3",
         )?
         .execute(params![
             signed(monitor.0),
@@ -127,6 +134,29 @@ fn update_state(
             last.total_us,
             last.http_status,
             clipped(&touched.message, MESSAGE_BYTES_MAX),
+            counts.up,
+            counts.down,
+            counts.unknown,
+            counts.missed
+        ])?;
+    if updated == 0 { add_counts(transaction, monitor, counts) } else { Ok(()) }
+}
+
+/// Counts results that say nothing about the present.
+fn add_counts(
+    transaction: &Transaction<'_>,
+    monitor: MonitorId,
+    counts: Counts,
+) -> Result<(), StoreError> {
+    transaction
+        .prepare_cached(
+            "UPDATE state SET
+                count_up = count_up + ?2, count_down = count_down + ?3,
+                count_unknown = count_unknown + ?4, count_missed = count_missed + ?5
+             WHERE monitor_id = ?1",
+        )?
+        .execute(params![
+            signed(monitor.0),
             counts.up,
             counts.down,
             counts.unknown,

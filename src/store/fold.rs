@@ -1,8 +1,8 @@
 //! Sums up batches before they are written: results by window and lane, states by monitor.
 //!
 //! Owns: what the latest state of a monitor is, given several results of one commit. Pure; the
-//! SQL is in `append`. The state is that of the last check that ran: a missed one says nothing
-//! about the target and is only counted.
+//! SQL is in `append`. The state is that of the last check that ran, by due time: a missed one
+//! says nothing about the target and is only counted.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -92,7 +92,8 @@ impl Fold {
             self.heads.entry(HeadKey::of(sample)).or_default().push(*sample);
             let touched = self.touched.entry(sample.monitor).or_default();
             touched.count(sample);
-            if !matches!(sample.code.result(), CheckResult::Missed(_)) {
+            let newest = touched.last.is_none_or(|last| last.due_ms <= sample.due_ms);
+            if newest && !matches!(sample.code.result(), CheckResult::Missed(_)) {
                 // A check that found the same has no words of its own: the old ones hold.
                 if !touched.last.is_some_and(|last| found_the_same(&last, sample)) {
                     touched.message = Box::default();

@@ -41,10 +41,7 @@ impl Folder {
     ///
     /// `NetworkFilesystem`, `InUse`, and `Folder` for whatever else the operating system refuses.
     pub fn open(path: &Path) -> Result<Folder, StoreError> {
-        let mut builder = DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(path).map_err(|e| refused(path, &e))?;
-        refuse_network_filesystem(path)?;
-        let lock = lock(path)?;
+        let lock = take(path)?;
         let database = database_path(path);
         private_file(&database).map_err(|error| refused(&database, &error))?;
         Ok(Folder { path: path.to_owned(), _lock: lock })
@@ -54,6 +51,18 @@ impl Folder {
     pub fn database(&self) -> PathBuf {
         database_path(&self.path)
     }
+}
+
+/// Makes a folder where it is missing and locks it for as long as the file given back is open.
+///
+/// # Errors
+///
+/// As [`Folder::open`].
+pub(super) fn take(path: &Path) -> Result<File, StoreError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(path).map_err(|e| refused(path, &e))?;
+    refuse_network_filesystem(path)?;
+    lock(path)
 }
 
 fn refuse_network_filesystem(path: &Path) -> Result<(), StoreError> {

@@ -2,7 +2,8 @@
 //!
 //! Owns: the contract every backend fulfils ([`Store`] to write, [`Read`] to look), its types and
 //! errors. `sqlite` and `reader` are the backend that needs no server; `writer` is the thread that
-//! owns a [`Store`]; `blob` packs history, in the same bytes for every backend.
+//! owns a [`Store`]; `spool` keeps results on disk while the database is away; `blob` packs
+//! history, in the same bytes for every backend.
 //!
 //! Results are durable as soon as [`Store::append`] returns: it writes a packed *head* row, and
 //! every five minutes [`Store::maintain`] compacts the head rows of a window into *chunks*, one
@@ -13,6 +14,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use self::spool::RunKey;
 use crate::ids::MonitorId;
 use crate::limits::{EVENTS_AGE_MS_DEFAULT, RESULTS_AGE_MS_DEFAULT, STORE_BYTES_DEFAULT};
 use crate::monitor::{About, Kind, State};
@@ -22,7 +24,11 @@ pub mod blob;
 
 mod folder;
 
+pub mod cursor;
+
 mod fold;
+
+mod incident;
 
 mod append;
 
@@ -40,12 +46,17 @@ pub mod view;
 
 pub mod reader;
 
+pub mod spool;
+
+mod counters;
+
 pub mod writer;
 
+pub use counters::StoreCounters;
 pub use reader::SqliteReader;
 pub use sqlite::SqliteStore;
 pub use view::Read;
-pub use writer::{StoreCounters, StoreThread, Tap, ToStore};
+pub use writer::{StoreThread, Tap, ToStore};
 
 /// One start of the engine, numbered by the store. Numbers of batches count within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -85,14 +96,37 @@ pub trait Store: Send {
     /// Only the database's.
     fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError>;
 
-    /// Records batches in one durable transaction. A batch whose number its shard has already
-    /// reached in this run is skipped, so that repeating a call is harmless.
+    /// Whether this database began that run: tells its results in a spool from those of another
+    /// database, whose monitors and runs have the same numbers.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn knows_run(&mut self, run: RunKey) -> Result<bool, StoreError>;
+
+    /// Records batches in one durable transaction, each once: the numbers applied are kept as a
+    /// [`cursor::Cursor`] for each run and shard, written in the same transaction. Repeating a
+    /// call is harmless, also where nobody knows whether a commit took place; and batches that
+    /// later ones have passed, because they waited in a spool, are applied when they come.
+    ///
+    /// Batches of a run that is over, or older than what is there, come too. They join history,
+    /// counters and transitions; but the state of a monitor is that of its latest check that ran
+    /// (by due time) or its latest transition, and incidents are what all its transitions in the
+    /// order of their times make of them, in whatever order they came.
     ///
     /// # Errors
     ///
     /// `Full` where the disk or the file has no room, else the database's; the batches may be
     /// given again.
     fn append(&mut self, run: RunId, batches: &[SampleBatch]) -> Result<Appended, StoreError>;
+
+    /// Records that results were dropped before they came here. A second time with the same run
+    /// and number takes the place of the first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::append`].
+    fn record_gap(&mut self, run: RunId, gap: &Gap) -> Result<(), StoreError>;
 
     /// Does one bounded piece (about 0.2 s) of what keeps the database small: compacts a window,
     /// or deletes what is too old or too much, or gives room back to the disk.
@@ -102,7 +136,7 @@ pub trait Store: Send {
     /// `Full` and the database's; the same piece is tried again at the next call.
     fn maintain(&mut self, now_ms: u64) -> Result<Maintained, StoreError>;
 
-    /// Ends a run: the clean-stop marker. Call after the last [`Store::append`].
+    /// Ends a run: the clean-stop marker, for any run. Call after its last [`Store::append`].
     ///
     /// # Errors
     ///
@@ -160,6 +194,19 @@ pub struct Appended {
     pub bytes: u64,
     /// Batches that had been applied before.
     pub batches_skipped: u64,
+}
+
+/// Results that were dropped because the spool was full: a time with no data.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// Tells it from others of its run.
+    pub number: u64,
+    /// First due time of what was dropped, in milliseconds since the Unix epoch.
+    pub from_ms: u64,
+    /// Last due time.
+    pub to_ms: u64,
+    /// How many results.
+    pub results: u64,
 }
 
 /// What [`Store::maintain`] did.
@@ -282,6 +329,18 @@ pub enum StoreError {
     /// Results could not be packed.
     #[error("results could not be packed: {0}")]
     Pack(#[from] blob::BlobError),
+    /// The spool refuses.
+    #[error(transparent)]
+    Spool(#[from] spool::SpoolError),
+    /// The spool has results of another database.
+    #[error(
+        "the spool holds results of another database (its run {run}): start the engine once with \
+         that database, or move the spool folder away"
+    )]
+    ForeignSpool {
+        /// The run that this database does not know.
+        run: u64,
+    },
     /// Whatever else the database says.
     #[error("database: {0}")]
     Database(String),

@@ -211,7 +211,7 @@ impl Read for SqliteReader {
     fn evidence(&mut self, monitor: MonitorId) -> Result<Vec<Evidence>, StoreError> {
         let mut statement = self.conn.prepare_cached(
             "SELECT first_ms, last_ms, times, code, message, detail FROM evidence
-             WHERE monitor_id = ?1 ORDER BY id DESC",
+             WHERE monitor_id = ?1 ORDER BY last_ms DESC, id DESC",
         )?;
         let rows = statement.query_map([signed(monitor.0)], |row| {
             let code = Code(row.get(3)?);

@@ -30,10 +30,11 @@ struct Aged {
     rows_max: u64,
 }
 
-const AGED: [Aged; 4] = [
+const AGED: [Aged; 5] = [
     Aged { table: "evidence", column: "last_ms", rows_max: EVIDENCE_ROWS_MAX },
     Aged { table: "transition", column: "at_ms", rows_max: TRANSITION_ROWS_MAX },
     Aged { table: "incident", column: "closed_ms", rows_max: INCIDENT_ROWS_MAX },
+    Aged { table: "gap", column: "to_ms", rows_max: u64::MAX },
     Aged { table: "run", column: "stopped_ms", rows_max: u64::MAX },
 ];
 

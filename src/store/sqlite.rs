@@ -15,8 +15,9 @@ use super::append::Certs;
 use super::compact::Compactor;
 use super::folder::Folder;
 use super::retain::Keeper;
+use super::spool::RunKey;
 use super::{
-    Appended, Maintained, NewMonitor, Retention, RunId, Store, StoreError, SyncReport, signed,
+    Appended, Gap, Maintained, NewMonitor, Retention, RunId, Store, StoreError, SyncReport, signed,
     unsigned,
 };
 use super::{append, sync};
@@ -122,8 +123,25 @@ impl Store for SqliteStore {
         Ok(RunId(unsigned(self.conn.last_insert_rowid())))
     }
 
+    fn knows_run(&mut self, run: RunKey) -> Result<bool, StoreError> {
+        Ok(self.conn.query_row(
+            "SELECT EXISTS (SELECT 1 FROM run WHERE id = ?1 AND started_ms = ?2)",
+            params![signed(run.run.0), signed(run.started_ms)],
+            |row| row.get(0),
+        )?)
+    }
+
     fn append(&mut self, run: RunId, batches: &[SampleBatch]) -> Result<Appended, StoreError> {
         append::apply(&mut self.conn, &mut self.certs, run, batches)
+    }
+
+    fn record_gap(&mut self, run: RunId, gap: &Gap) -> Result<(), StoreError> {
+        self.conn.execute(
+            "INSERT OR REPLACE INTO gap (run_id, number, from_ms, to_ms, results)
+             VALUES (?1, ?2, ?3, ?4, ?5)",
+            [run.0, gap.number, gap.from_ms, gap.to_ms, gap.results].map(signed),
+        )?;
+        Ok(())
     }
 
     fn maintain(&mut self, now_ms: u64) -> Result<Maintained, StoreError> {

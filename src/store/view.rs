@@ -134,6 +134,7 @@ pub struct MonitorView {
     /// Its name.
     pub name: String,
     /// The sort of check; `None` where the row names none that is known.
+    #[serde(rename = "type")]
     pub kind: Option<Kind>,
     /// The target as written.
     pub target: String,

@@ -1,4 +1,4 @@
-//! Records what people read: evidence of failures, certificates, transitions and incidents.
+//! Records what people read: evidence of failures and certificates.
 //!
 //! Owns: their tables and their bounds for each monitor. The target chooses most of these bytes,
 //! so each text and each count has a limit. Bounds over all monitors are in `retain`.
@@ -15,7 +15,7 @@ use crate::ids::MonitorId;
 use crate::limits::{
     CERT_NAMES_MAX, CERTS_PER_MONITOR_MAX, DETAIL_BYTES_MAX, EVIDENCE_MAX, MESSAGE_BYTES_MAX,
 };
-use crate::sample::{CheckResult, Sample, SampleBatch, Transition, Verdict, Words};
+use crate::sample::{CheckResult, Sample, SampleBatch, Words};
 
 /// Records evidence and certificates of one batch. Certificates that `known` has are skipped;
 /// those written are put into `seen`.
@@ -52,7 +52,8 @@ fn record_evidence(
     let repeated = transaction
         .prepare_cached(
             "UPDATE evidence SET times = times + 1, last_ms = max(last_ms, ?2)
-             WHERE id = (SELECT max(id) FROM evidence WHERE monitor_id = ?1)
+             WHERE id = (SELECT id FROM evidence WHERE monitor_id = ?1
+                         ORDER BY last_ms DESC, id DESC LIMIT 1)
                AND code = ?3 AND message = ?4",
         )?
         .execute(params![monitor, signed(sample.due_ms), sample.code.0, message])?;
@@ -74,7 +75,8 @@ fn record_evidence(
     transaction
         .prepare_cached(
             "DELETE FROM evidence WHERE id IN (SELECT id FROM evidence WHERE monitor_id = ?1
-                                               ORDER BY id DESC LIMIT -1 OFFSET ?2)",
+                                               ORDER BY last_ms DESC, id DESC
+                                               LIMIT -1 OFFSET ?2)",
         )?
         .execute([monitor, EVIDENCE_MAX as i64])?;
     Ok(())
@@ -146,7 +148,8 @@ fn record_cert(
              ON CONFLICT DO UPDATE SET current_since_ms = excluded.current_since_ms,
                     chain_not_after_s = excluded.chain_not_after_s,
                     tls_version = excluded.tls_version, cipher = excluded.cipher,
-                    problem = excluded.problem, problem_text = excluded.problem_text",
+                    problem = excluded.problem, problem_text = excluded.problem_text
+                WHERE excluded.current_since_ms >= current_since_ms",
         )?
         .execute(params![
             signed(sample.monitor.0),
@@ -214,48 +217,6 @@ fn forget_old_certs(transaction: &Transaction<'_>, monitor: MonitorId) -> Result
             )?
             .execute([cert])?;
     }
-    Ok(())
-}
-
-/// Records a change of verdict. One to down opens an incident, where none is open; one to up
-/// closes the open one, also where the monitor was unknown in between.
-pub(super) fn record_transition(
-    transaction: &Transaction<'_>,
-    change: &Transition,
-    message: &str,
-) -> Result<(), StoreError> {
-    let (monitor, at) = (signed(change.monitor.0), signed(change.at_ms));
-    transaction
-        .prepare_cached(
-            "INSERT INTO transition (monitor_id, at_ms, from_verdict, to_verdict, code, message)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-        )?
-        .execute(params![
-            monitor,
-            at,
-            change.from as u8,
-            change.to as u8,
-            change.code.0,
-            message
-        ])?;
-    transaction
-        .prepare_cached("UPDATE state SET verdict = ?2, since_ms = ?3 WHERE monitor_id = ?1")?
-        .execute(params![monitor, change.to as u8, at])?;
-    match change.to {
-        Verdict::Down => transaction
-            .prepare_cached(
-                "INSERT OR IGNORE INTO incident (monitor_id, opened_ms, code, message)
-                 VALUES (?1, ?2, ?3, ?4)",
-            )?
-            .execute(params![monitor, at, change.code.0, message])?,
-        Verdict::Up => transaction
-            .prepare_cached(
-                "UPDATE incident SET closed_ms = max(opened_ms, ?2)
-                 WHERE monitor_id = ?1 AND closed_ms IS NULL",
-            )?
-            .execute(params![monitor, at])?,
-        Verdict::Pending | Verdict::Unknown | Verdict::Paused => 0,
-    };
     Ok(())
 }
 

@@ -1,33 +1,37 @@
 //! The store thread: takes batches from the shards and keeps them until they are recorded.
 //!
-//! Owns: when to commit, what to do when a commit fails, and the order of a stop. A transition is
-//! passed on only after it is recorded. A batch that the database refuses is kept and tried again;
+//! Owns: when to commit, what to do when a commit fails, and the order of a stop. A batch is safe
+//! when it is committed, or durable in the spool while the database refuses or is slow; only then
+//! is a transition passed on. When the database is back, what is live goes first in every turn and
+//! then a bounded slice of the spool. Where the spool fails too, batches are kept and tried again;
 //! when `STORE_PENDING_BATCHES_MAX` are waiting, the thread takes no more, the channel fills, and
 //! the shards keep and count. Maintenance runs between commits, one bounded piece at a time.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use probes::Nanos;
 
-use super::{Maintained, NewMonitor, RunId, Store, StoreError, SyncReport};
+use super::counters::add;
+use super::spool::{RunKey, Slice, Spool};
+use super::{Appended, NewMonitor, Store, StoreCounters, StoreError, SyncReport};
 use crate::clock::Clock;
 use crate::ids::MonitorId;
 use crate::limits::{
-    COMMIT_BATCHES_MAX, COMMIT_MS, MAINTAIN_MS, STORE_PENDING_BATCHES_MAX, STORE_RETRY_MS_MAX,
-    STORE_RETRY_MS_MIN,
+    COMMIT_BATCHES_MAX, COMMIT_MS, COMMIT_SLOW_MS, MAINTAIN_MS, STORE_PENDING_BATCHES_MAX,
+    STORE_RETRY_MS_MAX, STORE_RETRY_MS_MIN,
 };
 use crate::monitor::State;
 use crate::sample::{SampleBatch, Transition};
 
 type Seen = dyn FnMut(&[SampleBatch]) + Send;
 
-/// Called with the batches of each commit, after it, on the store thread.
+/// Called with batches once they are recorded, in the database or the spool, on the store thread.
 pub struct Tap(pub Box<Seen>);
 
 impl fmt::Debug for Tap {
@@ -57,61 +61,10 @@ pub enum ToStore {
     },
     /// Show what is recorded from now on.
     Tap(Tap),
-    /// Commit now; the reply comes when all that was sent before is recorded.
+    /// Record now; the reply comes when all that was sent before is safe.
     Flush(Sender<()>),
     /// Record what was sent before, mark the clean stop and end.
     Stop,
-}
-
-/// Numbers about the store. Written by its thread only, read by anyone.
-#[derive(Debug, Default)]
-pub struct StoreCounters {
-    /// Results recorded.
-    pub rows: AtomicU64,
-    /// Transactions with results.
-    pub commits: AtomicU64,
-    /// Bytes of packed results.
-    pub bytes: AtomicU64,
-    /// Batches skipped because they were recorded before.
-    pub batches_skipped: AtomicU64,
-    /// Batches waiting to be recorded.
-    pub batches_pending: AtomicU64,
-    /// Commits and maintenance steps that failed.
-    pub errors: AtomicU64,
-    /// Time in commits, in microseconds.
-    pub commit_us: AtomicU64,
-    /// The longest commit, in microseconds.
-    pub commit_us_max: AtomicU64,
-    /// Results moved to chunks.
-    pub samples_compacted: AtomicU64,
-    /// Bytes of chunks written.
-    pub chunk_bytes: AtomicU64,
-    /// Chunks deleted for age or size.
-    pub chunks_deleted: AtomicU64,
-    /// Head rows set aside because they could not be unpacked.
-    pub damaged: AtomicU64,
-    /// 1 while the database is larger than allowed and has no result left to delete.
-    pub over_size: AtomicU64,
-}
-
-impl StoreCounters {
-    /// Every number with its name and its help, for the metrics page. Sizes and states that may
-    /// fall are left out of the counters.
-    pub fn by_name(&self) -> Vec<(&'static str, &'static str, u64)> {
-        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        vec![
-            ("engine_store_rows", "Results recorded", load(&self.rows)),
-            ("engine_store_commits", "Transactions with results", load(&self.commits)),
-            ("engine_store_bytes", "Bytes of packed results", load(&self.bytes)),
-            ("engine_store_batches_skipped", "Recorded before", load(&self.batches_skipped)),
-            ("engine_store_errors", "Failed commits and maintenance", load(&self.errors)),
-            ("engine_store_commit_microseconds", "Time in commits", load(&self.commit_us)),
-            ("engine_store_compacted", "Results moved to chunks", load(&self.samples_compacted)),
-            ("engine_store_chunk_bytes", "Bytes of chunks written", load(&self.chunk_bytes)),
-            ("engine_store_chunks_deleted", "Deleted for age or size", load(&self.chunks_deleted)),
-            ("engine_store_damaged", "Rows set aside as damaged", load(&self.damaged)),
-        ]
-    }
 }
 
 /// The store thread, seen from the one that starts and stops it.
@@ -122,24 +75,36 @@ pub struct StoreThread {
 }
 
 impl StoreThread {
-    /// Starts the thread `store`. It begins a run, records what comes through `inbox`, and calls
-    /// `tell` with the transitions of each commit after it. It ends at [`ToStore::Stop`] or when
-    /// all senders are gone.
+    /// Starts the thread `store`. It begins a run, records what comes through `inbox` and what is
+    /// in the spool, and calls `tell` with transitions after they are safe. It ends at
+    /// [`ToStore::Stop`] or when all senders are gone.
     ///
     /// # Errors
     ///
-    /// The run could not be begun, or the operating system gives no thread.
+    /// The run could not be begun, `ForeignSpool`, or the operating system gives no thread.
     pub fn start(
         mut store: Box<dyn Store>,
+        spool: Spool,
         inbox: Receiver<ToStore>,
         tell: impl FnMut(Vec<Transition>) + Send + 'static,
         counters: Arc<StoreCounters>,
     ) -> Result<StoreThread, StoreError> {
         let clock = Clock::start();
-        let run = store.begin_run(clock.unix_millis(clock.now()))?;
+        for run in spool.runs() {
+            if !store.knows_run(run)? {
+                return Err(StoreError::ForeignSpool { run: run.run.0 });
+            }
+        }
+        if !spool.is_empty() {
+            let records = spool.numbers().records;
+            tracing::info!(records, "results of an earlier run are in the spool");
+        }
+        let started_ms = clock.unix_millis(clock.now());
+        let run = RunKey { run: store.begin_run(started_ms)?, started_ms };
         let give_up = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             store,
+            spool,
             run,
             inbox,
             tell: Box::new(tell),
@@ -149,7 +114,9 @@ impl StoreThread {
             give_up: Arc::clone(&give_up),
             pending: Vec::new(),
             flushes: Vec::new(),
+            standing: Standing::Accepting,
             retry: Retry::default(),
+            spool_retry: Retry::default(),
             maintain_at: Nanos(0),
             maintain_retry: Retry::default(),
             stopping: false,
@@ -166,8 +133,8 @@ impl StoreThread {
         self.thread.is_finished()
     }
 
-    /// A stop waits while the database refuses; after this it waits no longer, and what is not
-    /// recorded is lost and counted in the error of [`StoreThread::join`].
+    /// A stop waits while database and spool refuse; after this it waits no longer, and what is
+    /// not safe is lost and counted in the error of [`StoreThread::join`].
     pub fn give_up(&self) {
         self.give_up.store(true, Ordering::Relaxed);
     }
@@ -176,13 +143,23 @@ impl StoreThread {
     ///
     /// # Errors
     ///
-    /// `Unsaved` after [`StoreThread::give_up`]; the database's where the stop could not be marked.
+    /// `Unsaved` after [`StoreThread::give_up`].
     pub fn join(self) -> Result<(), StoreError> {
         match self.thread.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         }
     }
+}
+
+/// Whether the database takes results.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Standing {
+    Accepting,
+    /// It refuses, or takes too long.
+    Away,
+    /// It has no room, which maintenance may make.
+    Full,
 }
 
 /// When to try again after errors, and whether this one was said already.
@@ -194,13 +171,12 @@ struct Retry {
 }
 
 impl Retry {
-    fn failed(&mut self, what: &str, error: &StoreError, now: Nanos) {
+    fn failed(&mut self, what: &str, error: &str, now: Nanos) {
         self.pause_ms = (self.pause_ms * 2).clamp(STORE_RETRY_MS_MIN, STORE_RETRY_MS_MAX);
         self.at = now.plus_millis(self.pause_ms);
-        let text = error.to_string();
-        if text != self.said {
-            tracing::error!(error = %text, "{what}; it is tried again until it succeeds");
-            self.said = text;
+        if error != self.said {
+            tracing::error!(error, "{what}; it is tried again until it succeeds");
+            self.said = error.to_owned();
         }
     }
 
@@ -214,7 +190,8 @@ impl Retry {
 
 struct Writer {
     store: Box<dyn Store>,
-    run: RunId,
+    spool: Spool,
+    run: RunKey,
     inbox: Receiver<ToStore>,
     tell: Box<dyn FnMut(Vec<Transition>) + Send>,
     taps: Vec<Tap>,
@@ -225,7 +202,10 @@ struct Writer {
     pending: Vec<SampleBatch>,
     /// Wait for `pending` to be empty.
     flushes: Vec<Sender<()>>,
+    standing: Standing,
+    /// When the store is tried again, where it is not accepting.
     retry: Retry,
+    spool_retry: Retry,
     maintain_at: Nanos,
     maintain_retry: Retry,
     stopping: bool,
@@ -233,30 +213,54 @@ struct Writer {
 
 impl Writer {
     fn run(mut self) -> Result<(), StoreError> {
-        let mut commit_at = self.clock.now().plus_millis(COMMIT_MS);
+        let mut record_at = self.clock.now().plus_millis(COMMIT_MS);
         loop {
-            let maintain_at = self.maintain_at.max(self.maintain_retry.at);
-            self.receive(commit_at.min(maintain_at));
+            self.receive(self.wake_at(record_at));
             let give_up = self.give_up.load(Ordering::Relaxed);
             if give_up {
                 self.take_rest();
             }
             let now = self.clock.now();
-            let full = self.pending.len() >= COMMIT_BATCHES_MAX;
-            if now >= commit_at || full || self.stopping || !self.flushes.is_empty() {
-                commit_at = now.plus_millis(COMMIT_MS);
-                self.commit(give_up);
+            if now >= record_at || self.is_urgent() {
+                record_at = now.plus_millis(COMMIT_MS);
+                self.record(give_up);
             }
-            if !self.stopping {
-                if now >= maintain_at {
-                    self.maintain();
-                }
-            } else if self.pending.is_empty() {
-                return self.store.end_run(self.run, self.clock.unix_millis(now));
-            } else if give_up {
+            if self.stopping && self.pending.is_empty() {
+                self.finish();
+                return Ok(());
+            }
+            if self.stopping && give_up {
                 return Err(self.unsaved());
             }
+            if self.stopping {
+                continue;
+            }
+            self.replay();
+            if self.maintain_due().is_some_and(|due| now >= due) {
+                self.maintain();
+            }
         }
+    }
+
+    /// When to look again if nothing comes: at once while the spool is replayed.
+    fn wake_at(&self, record_at: Nanos) -> Nanos {
+        let replay_at = (!self.spool.is_empty()).then_some(self.retry.at);
+        [replay_at, self.maintain_due()].into_iter().flatten().fold(record_at, Nanos::min)
+    }
+
+    /// When maintenance is due: it makes room in a full database; one that is away is left alone.
+    fn maintain_due(&self) -> Option<Nanos> {
+        let due = self.maintain_at.max(self.maintain_retry.at);
+        (self.standing != Standing::Away).then_some(due)
+    }
+
+    /// True where recording does not wait for its time.
+    fn is_urgent(&self) -> bool {
+        let changes = || self.pending.iter().any(|batch| !batch.transitions.is_empty());
+        self.stopping
+            || self.pending.len() >= COMMIT_BATCHES_MAX
+            || !self.flushes.is_empty()
+            || (self.standing != Standing::Accepting && changes())
     }
 
     /// Takes what is there, waiting until `wake_at` for the first message. Takes nothing while too
@@ -267,7 +271,7 @@ impl Writer {
         if self.stopping || self.pending.len() >= STORE_PENDING_BATCHES_MAX {
             // Nothing wakes this sleep, so it is short enough for a stop that gives up.
             let pause = Duration::from_millis(STORE_RETRY_MS_MIN);
-            let failing = !self.pending.is_empty() && self.retry.pause_ms > 0;
+            let failing = !self.pending.is_empty() && self.spool_retry.pause_ms > 0;
             std::thread::sleep(if failing { pause } else { Duration::ZERO });
             return;
         }
@@ -300,7 +304,11 @@ impl Writer {
                 let _ = reply.send(self.store.sync_monitors(&source, &rows));
             }
             ToStore::States { reply } => {
-                let _ = reply.send(self.store.load_states());
+                let states = self.store.load_states().map(|mut states| {
+                    self.spool.correct(&mut states);
+                    states
+                });
+                let _ = reply.send(states);
             }
             ToStore::Tap(tap) => self.taps.push(tap),
             ToStore::Flush(reply) => self.flushes.push(reply),
@@ -308,44 +316,165 @@ impl Writer {
         }
     }
 
-    /// Records what is waiting, in bounded transactions, unless a pause after an error goes on.
-    fn commit(&mut self, last_try: bool) {
-        while !self.pending.is_empty() {
-            let start = self.clock.now();
-            if start < self.retry.at && !last_try {
-                break;
-            }
-            let count = self.pending.len().min(COMMIT_BATCHES_MAX);
-            let appended = match self.store.append(self.run, &self.pending[..count]) {
-                Ok(appended) => appended,
-                Err(error) => {
-                    add(&self.counters.errors, 1);
-                    self.retry.failed("results cannot be recorded", &error, self.clock.now());
-                    break;
-                }
-            };
-            self.retry.succeeded("recording results");
-            let commit_us = u64::from(self.clock.now().micros_since(start));
-            add(&self.counters.commits, 1);
-            add(&self.counters.rows, appended.rows);
-            add(&self.counters.bytes, appended.bytes);
-            add(&self.counters.batches_skipped, appended.batches_skipped);
-            add(&self.counters.commit_us, commit_us);
-            self.counters.commit_us_max.fetch_max(commit_us, Ordering::Relaxed);
-
-            self.taps.iter_mut().for_each(|Tap(tap)| tap(&self.pending[..count]));
-            let recorded = self.pending.drain(..count);
-            let transitions: Vec<Transition> =
-                recorded.flat_map(|batch| batch.transitions).collect();
-            if !transitions.is_empty() {
-                (self.tell)(transitions);
+    /// Records what is waiting: in the database while it accepts, else in the spool, and where
+    /// that fails too, in the database if it is time to try.
+    fn record(&mut self, last_try: bool) {
+        if self.standing == Standing::Accepting {
+            self.commit();
+        }
+        if self.standing != Standing::Accepting {
+            self.spool_pending(last_try);
+            if last_try || self.clock.now() >= self.retry.at {
+                self.commit();
             }
         }
-        self.counters.batches_pending.store(self.pending.len() as u64, Ordering::Relaxed);
+        let counters = &self.counters;
+        counters.batches_pending.store(self.pending.len() as u64, Ordering::Relaxed);
+        self.publish();
         if self.pending.is_empty() {
             for reply in self.flushes.drain(..) {
                 let _ = reply.send(());
             }
+        }
+    }
+
+    /// Commits what is waiting, in bounded transactions, as long as they succeed.
+    fn commit(&mut self) {
+        while !self.pending.is_empty() {
+            let count = self.pending.len().min(COMMIT_BATCHES_MAX);
+            let start = self.clock.now();
+            let result = self.store.append(self.run.run, &self.pending[..count]);
+            if !self.judge(start, &result) {
+                return;
+            }
+            self.acknowledge(count);
+            if self.standing != Standing::Accepting {
+                return;
+            }
+        }
+    }
+
+    /// Takes the result of a commit into account; true where it took place.
+    fn judge(&mut self, start: Nanos, result: &Result<Appended, StoreError>) -> bool {
+        let now = self.clock.now();
+        let commit_us = u64::from(now.micros_since(start));
+        match result {
+            Err(error) => {
+                add(&self.counters.errors, 1);
+                let full = *error == StoreError::Full;
+                self.standing = if full { Standing::Full } else { Standing::Away };
+                self.retry.failed("results cannot be recorded", &error.to_string(), now);
+            }
+            Ok(appended) => {
+                self.counters.committed(appended, commit_us);
+                if commit_us > COMMIT_SLOW_MS * 1_000 {
+                    self.standing = Standing::Away;
+                    self.retry.failed("results cannot be recorded", "commits are slow", now);
+                } else {
+                    self.standing = Standing::Accepting;
+                    self.retry.succeeded("recording results");
+                }
+            }
+        }
+        result.is_ok()
+    }
+
+    /// Makes what is waiting durable in the spool, unless a pause after an error goes on.
+    fn spool_pending(&mut self, last_try: bool) {
+        while !self.pending.is_empty() {
+            let now = self.clock.now();
+            if now < self.spool_retry.at && !last_try {
+                return;
+            }
+            match self.spool.append(self.run, self.clock.unix_millis(now), &self.pending) {
+                Ok(count) => {
+                    self.spool_retry.succeeded("the spool");
+                    self.acknowledge(count);
+                }
+                Err(error) => {
+                    add(&self.counters.spool_errors, 1);
+                    self.spool_retry.failed("results cannot be spooled", &error.to_string(), now);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// These batches are safe: tells of their changes and forgets them.
+    fn acknowledge(&mut self, count: usize) {
+        self.taps.iter_mut().for_each(|Tap(tap)| tap(&self.pending[..count]));
+        let safe = self.pending.drain(..count);
+        let transitions: Vec<Transition> = safe.flat_map(|batch| batch.transitions).collect();
+        if !transitions.is_empty() {
+            (self.tell)(transitions);
+        }
+    }
+
+    /// Gives a slice of the spool to the store, after what is live. Where the store is not
+    /// accepting, this is how it is tried again: nobody waits for these batches.
+    fn replay(&mut self) {
+        if self.clock.now() < self.retry.at {
+            return;
+        }
+        if self.spool.is_empty() {
+            if self.pending.is_empty() {
+                self.standing = Standing::Accepting;
+            }
+            return;
+        }
+        let slice = match self.spool.next(COMMIT_BATCHES_MAX) {
+            Ok(Some(slice)) => slice,
+            Ok(None) => return,
+            Err(error) => {
+                add(&self.counters.spool_errors, 1);
+                let now = self.clock.now();
+                return self.retry.failed("the spool cannot be read", &error.to_string(), now);
+            }
+        };
+        let start = self.clock.now();
+        let result = self.replay_slice(&slice);
+        if self.judge(start, &result) {
+            self.spool.done(&slice);
+            if self.spool.is_empty() {
+                tracing::info!("everything in the spool is recorded");
+            }
+        }
+        self.publish();
+    }
+
+    fn replay_slice(&mut self, slice: &Slice) -> Result<Appended, StoreError> {
+        for gap in &slice.gaps {
+            self.store.record_gap(slice.run, gap)?;
+        }
+        let mut appended = Appended::default();
+        if !slice.batches.is_empty() {
+            appended = self.store.append(slice.run, &slice.batches)?;
+        }
+        if let Some(at_ms) = slice.stopped_ms {
+            self.store.end_run(slice.run, at_ms)?;
+        }
+        Ok(appended)
+    }
+
+    /// Marks the clean stop, in the database or in the spool. Everything is safe by then: without
+    /// the mark the next start only checks more than it must.
+    fn finish(&mut self) {
+        let now_ms = self.clock.unix_millis(self.clock.now());
+        let marked = match self.standing {
+            Standing::Accepting => self.store.end_run(self.run.run, now_ms),
+            Standing::Away | Standing::Full => Err(StoreError::Database(self.retry.said.clone())),
+        };
+        if let Err(Err(error)) = marked.map_err(|_| self.spool.append_stop(self.run, now_ms)) {
+            tracing::warn!(%error, "the clean stop could not be marked");
+        }
+        self.publish();
+        let left = self.spool.numbers();
+        if !self.spool.is_empty() {
+            tracing::warn!(
+                records = left.records,
+                bytes = left.bytes,
+                "stopped with results in the spool: they are recorded after the next start"
+            );
         }
     }
 
@@ -355,275 +484,34 @@ impl Writer {
             Ok(done) => {
                 self.maintain_retry.succeeded("maintenance");
                 self.maintain_at = if done.more { now } else { now.plus_millis(MAINTAIN_MS) };
-                self.count(&done);
+                for row in &done.damaged {
+                    tracing::error!(row, "stored results are damaged and were set aside");
+                }
+                if done.over_size && self.counters.over_size.load(Ordering::Relaxed) == 0 {
+                    tracing::error!("the database is too large without any result: raise the size");
+                }
+                self.counters.maintained(&done);
             }
             Err(error) => {
                 add(&self.counters.errors, 1);
-                self.maintain_retry.failed("maintenance failed", &error, now);
+                self.maintain_retry.failed("maintenance failed", &error.to_string(), now);
             }
         }
     }
 
-    fn count(&self, done: &Maintained) {
-        let counters = &self.counters;
-        add(&counters.samples_compacted, done.samples_compacted);
-        add(&counters.chunk_bytes, done.chunk_bytes);
-        add(&counters.chunks_deleted, done.chunks_deleted);
-        add(&counters.damaged, done.damaged.len() as u64);
-        for row in &done.damaged {
-            tracing::error!(row, "stored results are damaged and were set aside");
-        }
-        if done.over_size && counters.over_size.load(Ordering::Relaxed) == 0 {
-            tracing::error!("the database is too large without any result: raise the size");
-        }
-        counters.over_size.store(u64::from(done.over_size), Ordering::Relaxed);
+    fn publish(&self) {
+        let away = u64::from(self.standing != Standing::Accepting);
+        self.counters.away.store(away, Ordering::Relaxed);
+        let now_ms = self.clock.unix_millis(self.clock.now());
+        self.counters.spooled(&self.spool.numbers(), now_ms);
     }
 
     fn unsaved(&self) -> StoreError {
         let rows = self.pending.iter().map(|batch| batch.samples.len() as u64).sum();
-        StoreError::Unsaved { rows, reason: self.retry.said.clone() }
+        let reason = format!("{}; {}", self.retry.said, self.spool_retry.said);
+        StoreError::Unsaved { rows, reason }
     }
-}
-
-/// Adds to a counter that this thread alone writes.
-fn add(counter: &AtomicU64, number: u64) {
-    counter.fetch_add(number, Ordering::Relaxed);
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::AtomicU32;
-    use std::sync::mpsc::{SyncSender, channel, sync_channel};
-
-    use probes::Timings;
-    use tempfile::TempDir;
-
-    use super::*;
-    use crate::ids::ShardId;
-    use crate::limits::WINDOW_MS;
-    use crate::sample::{Code, Sample, Verdict};
-    use crate::store::view::Range;
-    use crate::store::{Appended, Read, Retention, SqliteReader, SqliteStore};
-
-    /// Pages for a file without a limit.
-    const NO_LIMIT: u32 = 1 << 30;
-
-    /// A store whose file may have so many pages: a disk that is full, and then is not.
-    struct Limited {
-        store: SqliteStore,
-        pages_max: Arc<AtomicU32>,
-    }
-
-    impl Limited {
-        fn store(&mut self) -> &mut SqliteStore {
-            let pages = self.pages_max.load(Ordering::Relaxed);
-            let set =
-                self.store.conn.pragma_update_and_check(None, "max_page_count", pages, |row| {
-                    row.get::<_, i64>(0)
-                });
-            set.unwrap();
-            &mut self.store
-        }
-    }
-
-    impl Store for Limited {
-        fn sync_monitors(
-            &mut self,
-            source: &str,
-            rows: &[NewMonitor],
-        ) -> Result<SyncReport, StoreError> {
-            self.store().sync_monitors(source, rows)
-        }
-        fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
-            self.store().load_states()
-        }
-        fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError> {
-            self.store().begin_run(now_ms)
-        }
-        fn append(&mut self, run: RunId, batches: &[SampleBatch]) -> Result<Appended, StoreError> {
-            self.store().append(run, batches)
-        }
-        fn maintain(&mut self, now_ms: u64) -> Result<Maintained, StoreError> {
-            self.store().maintain(now_ms)
-        }
-        fn end_run(&mut self, run: RunId, now_ms: u64) -> Result<(), StoreError> {
-            self.store().end_run(run, now_ms)
-        }
-    }
-
-    struct Bench {
-        folder: TempDir,
-        pages_max: Arc<AtomicU32>,
-        counters: Arc<StoreCounters>,
-        to_store: SyncSender<ToStore>,
-        told: Receiver<Vec<Transition>>,
-        thread: StoreThread,
-    }
-
-    fn start() -> Bench {
-        let folder = tempfile::tempdir().unwrap();
-        let store = SqliteStore::open(folder.path(), Retention::default()).unwrap();
-        let pages_max = Arc::new(AtomicU32::new(NO_LIMIT));
-        let store = Limited { store, pages_max: Arc::clone(&pages_max) };
-        let counters = Arc::new(StoreCounters::default());
-        let (to_store, inbox) = sync_channel(64);
-        let (tell, told) = channel();
-        let tell = move |transitions| tell.send(transitions).unwrap();
-        let thread =
-            StoreThread::start(Box::new(store), inbox, tell, Arc::clone(&counters)).unwrap();
-        Bench { folder, pages_max, counters, to_store, told, thread }
-    }
-
-    /// Rows that fill some hundred kilobytes, with one transition.
-    fn large_batch(seq: u64) -> SampleBatch {
-        let now_ms = crate::clock::wall_millis();
-        let rows = (0..20_000u64).map(|n| Sample {
-            monitor: MonitorId(n * 7_919 % 60_000),
-            due_ms: now_ms - n * n % WINDOW_MS,
-            lag_us: (n * n) as u32,
-            timings: Timings::NONE,
-            total_us: (n * n * n) as u32,
-            body_bytes: (n * n * 31) as u32,
-            code: Code::GOOD,
-            http_status: 200,
-            phase: 4,
-            attempts: 1,
-            verdict: Verdict::Up,
-        });
-        let transition = Transition {
-            monitor: MonitorId(1),
-            at_ms: seq,
-            from: Verdict::Pending,
-            to: Verdict::Up,
-            code: Code::GOOD,
-        };
-        SampleBatch {
-            shard: ShardId(0),
-            seq,
-            samples: rows.collect(),
-            words: Vec::new(),
-            transitions: vec![transition],
-        }
-    }
-
-    impl Bench {
-        fn send(&self, seq: u64) {
-            self.to_store.send(ToStore::Batch(large_batch(seq))).unwrap();
-        }
-
-        fn flush(&self) -> Receiver<()> {
-            let (reply, done) = channel();
-            self.to_store.send(ToStore::Flush(reply)).unwrap();
-            done
-        }
-
-        fn number(&self, counter: impl Fn(&StoreCounters) -> &AtomicU64) -> u64 {
-            counter(&self.counters).load(Ordering::Relaxed)
-        }
-
-        /// Makes the file full and waits until a commit has failed for it.
-        fn fill_disk(&self, seq: u64) {
-            self.pages_max.store(1, Ordering::Relaxed);
-            let errors = self.number(|counters| &counters.errors);
-            self.send(seq);
-            while self.number(|counters| &counters.batches_pending) == 0
-                || self.number(|counters| &counters.errors) == errors
-            {
-                std::thread::yield_now();
-            }
-        }
-    }
-
-    #[test]
-    fn a_transition_is_told_after_its_results_can_be_read() {
-        let bench = start();
-        bench.send(1);
-        let told = bench.told.recv().unwrap();
-        assert_eq!(told.len(), 1);
-        let mut reader = SqliteReader::open(bench.folder.path()).unwrap();
-        assert_eq!(reader.results(MonitorId(0), &Range::default()).unwrap().results.len(), 1);
-        bench.to_store.send(ToStore::Stop).unwrap();
-        bench.thread.join().unwrap();
-    }
-
-    #[test]
-    fn a_full_disk_keeps_batches_and_transitions_until_there_is_room() {
-        let bench = start();
-        bench.send(1);
-        bench.flush().recv().unwrap();
-        assert_eq!(bench.told.recv().unwrap()[0].at_ms, 1);
-        bench.fill_disk(2);
-        let done = bench.flush();
-        assert!(done.try_recv().is_err(), "nothing is recorded yet");
-        assert!(bench.told.try_recv().is_err(), "nobody is told of what is not recorded");
-        assert_eq!(bench.number(|counters| &counters.rows), 20_000);
-
-        bench.pages_max.store(NO_LIMIT, Ordering::Relaxed);
-        done.recv().unwrap();
-        assert_eq!(bench.told.recv().unwrap()[0].at_ms, 2);
-        assert_eq!(bench.number(|counters| &counters.rows), 40_000);
-        assert_eq!(bench.number(|counters| &counters.batches_pending), 0);
-        bench.to_store.send(ToStore::Stop).unwrap();
-        bench.thread.join().unwrap();
-    }
-
-    #[test]
-    fn a_stop_on_a_full_disk_waits_until_told_to_give_up_and_counts_the_loss() {
-        let bench = start();
-        bench.fill_disk(1);
-        bench.to_store.send(ToStore::Stop).unwrap();
-        bench.thread.give_up();
-        let error = bench.thread.join().unwrap_err();
-        assert!(matches!(error, StoreError::Unsaved { rows: 20_000, .. }), "{error}");
-        assert!(error.to_string().contains("disk"), "{error}");
-    }
-
-    #[test]
-    fn a_stop_records_what_was_sent_before_and_marks_the_run() {
-        let bench = start();
-        bench.send(1);
-        bench.send(2);
-        bench.to_store.send(ToStore::Stop).unwrap();
-        bench.thread.join().unwrap();
-        let store = SqliteStore::open(bench.folder.path(), Retention::default()).unwrap();
-        let number = |sql| store.conn.query_row(sql, [], |row| row.get::<_, i64>(0)).unwrap();
-        assert_eq!(number("SELECT sum(n) FROM head"), 40_000);
-        assert_eq!(number("SELECT count(*) FROM run WHERE stopped_ms IS NULL"), 0);
-    }
-
-    #[test]
-    fn the_end_of_all_senders_is_a_stop() {
-        let bench = start();
-        bench.send(1);
-        drop(bench.to_store);
-        bench.thread.join().unwrap();
-        assert_eq!(bench.counters.rows.load(Ordering::Relaxed), 20_000);
-        assert_eq!(bench.told.recv().unwrap().len(), 1);
-    }
-
-    #[test]
-    fn monitors_and_states_are_served_between_batches() {
-        let bench = start();
-        let row = NewMonitor {
-            about: crate::monitor::About {
-                name: "x".to_owned(),
-                target: "t".to_owned(),
-                tags: Vec::new(),
-            },
-            kind: None,
-            row_json: String::new(),
-            problem: None,
-            interval_ms: 1_000,
-            paused: false,
-        };
-        let (reply, report) = channel();
-        let sync = ToStore::Sync { source: "a".to_owned(), rows: vec![row], reply };
-        bench.to_store.send(sync).unwrap();
-        let id = report.recv().unwrap().unwrap().ids[0].unwrap();
-        let (reply, states) = channel();
-        bench.to_store.send(ToStore::States { reply }).unwrap();
-        assert_eq!(states.recv().unwrap().unwrap()[&id], State::default());
-        bench.to_store.send(ToStore::Stop).unwrap();
-        bench.thread.join().unwrap();
-    }
-}
+mod tests;
