@@ -1,3 +1,5 @@
+//! The bytes of a spooled batch: what comes back, and what damage does.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -134,7 +136,9 @@ fn a_payload_cut_anywhere_is_an_error() {
 
 proptest! {
     #[test]
-    fn a_changed_payload_never_panics(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..8)) {
+    fn a_changed_payload_never_panics(
+        changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..8),
+    ) {
         let mut packed = pack_batch(STAMP, &full_batch());
         for (at, byte) in changes {
             let at = at % packed.len();
