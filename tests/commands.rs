@@ -98,7 +98,7 @@ fn an_engine_is_asked_and_stopped_with_the_password_it_made_up() {
     let second = ["start", "--listen", "127.0.0.1:0"];
     let (refused, text) = output(place.path(), &second);
     assert_eq!(refused.status.code(), Some(78), "{text}");
-    assert!(text.contains(&format!("\"pid\":{}", running.0.id())), "{text}");
+    assert!(text.contains(&format!("(pid {}, address 127.0.0.1 port ", running.0.id())), "{text}");
     let (taken, text) = output(place.path(), &["start", "--listen", &listen]);
     assert_eq!(taken.status.code(), Some(78), "{text}");
     assert!(text.contains(&format!("cannot listen on {listen}")), "{text}");
@@ -155,6 +155,12 @@ fn a_test_checks_the_first_enabled_monitor_and_writes_nothing() {
     assert!(text.contains("Testing monitor: local (127.0.0.1)"), "{text}");
     assert!(text.contains("🏁 Test result: {'success': True, 'response_time': "), "{text}");
     assert!(!place.path().join("data").exists());
+    let other = "monitors: [{name: other, type: tcp, target: '127.0.0.1:1'}]";
+    fs::write(place.path().join("other.yaml"), other).unwrap();
+    fs::write(place.path().join(".env.test"), "ENGINE_CONFIG=other.yaml\n").unwrap();
+    let (_, text) = self::output(place.path(), &["TEST"]);
+    assert!(text.contains("Testing monitor: other (127.0.0.1:1)"), "{text}");
+    assert!(text.contains("Test result: {'success': False, 'response_time': None"), "{text}");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::style::{printable, rfc3339};
 use crate::clock::wall_millis;
@@ -29,13 +29,14 @@ pub struct Instance {
 pub enum InstanceError {
     /// Another engine has it.
     #[error(
-        "{} is held by another engine: {holder}; stop it first, or choose another --chunk or data \
-         folder", path.display()
+        "{} is in use by another engine ({holder}): stop it first, or choose another --chunk or \
+         data folder",
+        path.display()
     )]
     Held {
         /// The lock file.
         path: PathBuf,
-        /// What the file says: pid, port, host and start.
+        /// Its pid, address and start.
         holder: String,
     },
     /// The file cannot be made.
@@ -90,9 +91,13 @@ fn held(path: &Path, file: &File) -> InstanceError {
     let mut holder = String::new();
     // Whoever holds the lock may be about to write: then it is not known yet.
     let _ = { file }.take(HOLDER_BYTES_MAX).read_to_string(&mut holder);
-    let holder = match holder.trim() {
-        "" => "not known yet".to_owned(),
-        holder => printable(holder).into_owned(),
+    let known = serde_json::from_str(&holder).unwrap_or(Value::Null);
+    let holder = match (&known["pid"], &known["host"], &known["port"], &known["started_at"]) {
+        (Value::Number(pid), Value::String(host), Value::Number(port), Value::String(start)) => {
+            let text = format!("pid {pid}, address {host} port {port}, since {start}");
+            printable(&text).into_owned()
+        }
+        _ => "not known yet".to_owned(),
     };
     InstanceError::Held { path: path.to_owned(), holder }
 }
@@ -129,8 +134,8 @@ mod tests {
         let listen = "127.0.0.1:5005".parse().unwrap();
         let first = Instance::take(&path, listen).unwrap();
         let error = Instance::take(&path, listen).unwrap_err().to_string();
-        assert!(error.contains(&format!("\"pid\":{}", std::process::id())), "{error}");
-        assert!(error.contains("\"port\":5005") && error.contains("\"host\":\"127.0.0.1\""));
+        let holder = format!("pid {}, address 127.0.0.1 port 5005", std::process::id());
+        assert!(error.contains(&holder), "{error}");
         drop(first);
         assert!(!path.exists());
         assert!(Instance::take(&path, listen).is_ok());

@@ -176,7 +176,8 @@ impl Lines {
         self.event(start_ms, false, &text);
         if number.is_multiple_of(10) {
             let text = format!(
-                "[GLOBAL] [Test-T{thread}] Global Stats: Total checks = {}, dTimeAverageGlobal = {}",
+                "[GLOBAL] [Test-T{thread}] Global Stats: Total checks = {}, \
+                 dTimeAverageGlobal = {}",
                 self.deltas.checks,
                 self.deltas.mean.text()
             );

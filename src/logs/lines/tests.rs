@@ -112,7 +112,8 @@ fn every_tenth_check_and_every_look_at_the_numbers_tell_the_sums() {
     let mut lines = lines();
     let samples = (0..10).map(|number| sample(1, DUE_MS + number * 5_000, 0));
     lines.record(&batch(samples.collect(), vec![]));
-    let global = "[GLOBAL] [Test-T1] Global Stats: Total checks = 10, dTimeAverageGlobal = 5.0s (9 checks)\n";
+    let global = "[GLOBAL] [Test-T1] Global Stats: Total checks = 10, \
+dTimeAverageGlobal = 5.0s (9 checks)\n";
     assert!(lines.open[&Place::Main].ends_with(global), "{}", lines.open[&Place::Main]);
     lines.stats(DUE_MS + 60_000);
     let stats = "2026-11-23 14:41:49# None - [STATS] [Test-T1 Stats] Uptime: 120s | Checks: 10 | \
