@@ -10,6 +10,7 @@ use nix::time::{ClockId, clock_gettime};
 use probes::Nanos;
 
 use crate::ids::Tick;
+use crate::limits::TICK_MS;
 
 /// The schedule clock of this process. Copies agree with each other.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +44,11 @@ impl Clock {
     /// The tick that a monotonic instant falls in.
     pub fn tick(&self, at: Nanos) -> Tick {
         Tick::at_millis(self.unix_millis(at))
+    }
+
+    /// The first tick that starts at or after a monotonic instant.
+    pub fn tick_after(&self, at: Nanos) -> Tick {
+        Tick(self.wall_at_zero_ns.saturating_add(at.0).div_ceil(TICK_MS * 1_000_000))
     }
 
     /// The monotonic instant at which a tick starts; zero for one before the machine's start.
@@ -109,5 +115,13 @@ mod tests {
         let tick = clock.tick(clock.now());
         assert_eq!(clock.tick(clock.nanos(tick)), tick);
         assert_eq!(clock.tick(clock.nanos(Tick(tick.0 + 500))), Tick(tick.0 + 500));
+    }
+
+    #[test]
+    fn the_tick_after_an_instant_never_starts_before_it() {
+        let clock = Clock::start();
+        let start = clock.nanos(Tick(clock.tick(clock.now()).0 + 9));
+        assert_eq!(clock.tick_after(start), clock.tick(start));
+        assert_eq!(clock.tick_after(Nanos(start.0 + 1)).0, clock.tick(start).0 + 1);
     }
 }

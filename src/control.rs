@@ -21,7 +21,9 @@ use crate::metrics::page::Page;
 const WATCH: Duration = Duration::from_millis(100);
 
 /// What the control thread does for its caller.
-pub struct Control<R, S> {
+pub struct Control<F, R, S> {
+    /// Called once signals are understood: from now on the engine can be told to reload and stop.
+    pub started: F,
     /// Called at SIGHUP: reads the monitors anew.
     pub reload: R,
     /// Called ten times a second: true where the engine is to stop.
@@ -83,7 +85,7 @@ impl Listener {
 pub fn run(
     mut engine: Engine,
     listener: Listener,
-    mut control: Control<impl FnMut(&mut Engine), impl FnMut() -> bool>,
+    mut control: Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
@@ -140,9 +142,10 @@ impl Signals {
 
 async fn watch(
     engine: &mut Engine,
-    control: &mut Control<impl FnMut(&mut Engine), impl FnMut() -> bool>,
+    control: &mut Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let mut signals = Signals::new()?;
+    (control.started)();
     loop {
         match signals.next().await {
             Event::Hangup => (control.reload)(engine),

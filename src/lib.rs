@@ -1,11 +1,11 @@
 //! The engine: checks very many targets on time, from one machine.
 //!
-//! **A module uses only modules listed above it here**, plus `probes`; `ci/tidy.rs` tests it.
+//! **A module uses only modules listed above it here**, plus `probes`; `ci/tidy` tests it.
 //!
 //! | module | owns |
 //! |---|---|
-//! | [`ids`] | newtypes for numbers |
 //! | [`limits`] | every bound and default |
+//! | [`ids`] | newtypes for numbers |
 //! | [`clock`] | the only file that asks the operating system for the time |
 //! | [`fault`] | our own troubles, and the owner of every errno |
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
@@ -28,9 +28,9 @@
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
 
-pub mod ids;
-
 pub mod limits;
+
+pub mod ids;
 
 pub mod clock;
 

@@ -79,6 +79,19 @@ pub const READ_BUFFER_BYTES: usize = 64 * 1_024;
 /// Reads from one socket before the others get their turn.
 pub const READS_PER_WAKE_MAX: usize = 16;
 
+/// Addresses of one name that are connected to, one after the other, in addresses. More would only
+/// cut the time of each.
+pub const CONNECT_ADDRESSES_MAX: usize = 8;
+/// Shortest time one of several addresses is given to connect, in milliseconds: a round trip round
+/// the world, as RFC 8305 section 5 waits before the next one.
+pub const CONNECT_SHARE_MS_MIN: u64 = 250;
+/// Commands that a shard takes in one turn, of up to `COMMAND_MONITORS_MAX` monitors each: the
+/// sockets are looked at in between.
+pub const COMMANDS_PER_TURN_MAX: usize = 8;
+/// Pause between log lines about probes that failed by a fault of ours without a rule, in
+/// milliseconds. Every one of them is stored with its result.
+pub const FAULT_LOG_MS: u64 = 1_000;
+
 /// Body of an HTTP answer that is read where nothing is given, in bytes.
 pub const HTTP_BODY_BYTES_DEFAULT: u32 = 1 << 20;
 /// Largest body a monitor may ask to read, in bytes.

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
@@ -68,11 +68,29 @@ pub enum Refused {
 #[error("the store has ended")]
 pub struct StoreGone;
 
-/// The sending side of a shard's inbox. There is one for each.
+/// The sending side of a shard's inbox. There is one for each; the shard leaves when it is gone.
 #[derive(Debug)]
 pub struct InboxSender {
     commands: SyncSender<Command>,
-    wake: Arc<EventFd>,
+    /// Below `commands`, since it is dropped after it: the shard wakes and finds it gone.
+    wake: Waker,
+}
+
+/// Wakes the shard, also when it is dropped.
+#[derive(Debug)]
+struct Waker(Arc<EventFd>);
+
+impl Waker {
+    fn wake(&self) {
+        // EAGAIN means that the counter is at its end: the shard is awake already.
+        let _ = self.0.write(1);
+    }
+}
+
+impl Drop for Waker {
+    fn drop(&mut self) {
+        self.wake();
+    }
 }
 
 /// The receiving side of a shard's inbox.
@@ -97,7 +115,7 @@ pub fn inbox() -> nix::Result<(InboxSender, Inbox)> {
     let wake = Arc::new(EventFd::from_value_and_flags(0, flags)?);
     let (sender, receiver) = sync_channel(INBOX_COMMANDS_MAX);
     let inbox = Inbox { commands: receiver, wake: Arc::clone(&wake) };
-    Ok((InboxSender { commands: sender, wake }, inbox))
+    Ok((InboxSender { commands: sender, wake: Waker(wake) }, inbox))
 }
 
 impl InboxSender {
@@ -111,30 +129,29 @@ impl InboxSender {
             Ok(()) => {}
             Err(TrySendError::Disconnected(_)) => return Err(ShardGone),
             Err(TrySendError::Full(command)) => {
-                self.wake();
+                self.wake.wake();
                 self.commands.send(command).map_err(|_| ShardGone)?;
             }
         }
-        self.wake();
+        self.wake.wake();
         Ok(())
     }
 
     /// True where the receiving side is gone.
     pub fn is_gone(&self) -> bool {
         // The inbox holds the other half of the eventfd's two owners.
-        Arc::strong_count(&self.wake) < 2
-    }
-
-    fn wake(&self) {
-        // EAGAIN means that the counter is at its end: the shard is awake already.
-        let _ = self.wake.write(1);
+        Arc::strong_count(&self.wake.0) < 2
     }
 }
 
 impl Inbox {
-    /// The next command, if one is there.
+    /// The next command, if one is there; [`Command::Quit`] where the sending side is gone.
     pub fn try_next(&self) -> Option<Command> {
-        self.commands.try_recv().ok()
+        match self.commands.try_recv() {
+            Ok(command) => Some(command),
+            Err(TryRecvError::Empty) => None,
+            Err(TryRecvError::Disconnected) => Some(Command::Quit),
+        }
     }
 
     /// Clears the wake-up, so that the descriptor is readable only for what comes later. Call
@@ -162,6 +179,17 @@ mod tests {
         inbox.clear_wake();
         assert!(matches!(inbox.try_next(), Some(Command::Drain)));
         assert!(inbox.try_next().is_none());
+    }
+
+    #[test]
+    fn a_sender_that_is_gone_wakes_the_shard_and_means_quit_after_what_it_sent() {
+        let (sender, inbox) = inbox().unwrap();
+        sender.send(Command::Drain).unwrap();
+        inbox.clear_wake();
+        drop(sender);
+        assert_eq!(inbox.wake.read().unwrap(), 1);
+        assert!(matches!(inbox.try_next(), Some(Command::Drain)));
+        assert!(matches!(inbox.try_next(), Some(Command::Quit)));
     }
 
     #[test]

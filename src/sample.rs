@@ -49,7 +49,7 @@ impl Missed {
 pub struct Code(pub u16);
 
 /// What a [`Code`] says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CheckResult {
     /// The target gave a good answer.
     Up,

@@ -1,10 +1,10 @@
 //! A TCP connect: is the port open, or closed where it must be.
 //!
 //! Owns: the rule of the two. Sends nothing and reads nothing: the handshake is the answer. Costs
-//! no allocation.
+//! no allocation, except where a port that must be closed is filtered instead of refused.
 
 use crate::machine::{End, Machine};
-use crate::outcome::{Failure, Outcome, Phase, Timings};
+use crate::outcome::{Detail, Failure, Outcome, Phase, Timings};
 use crate::time::Nanos;
 
 /// One TCP connect (RFC 9293 §3.5).
@@ -17,7 +17,8 @@ pub struct Tcp {
 
 impl Tcp {
     /// A connect that began at `started`. With `expect_closed`, not getting through is the good
-    /// answer and getting through is [`Failure::PortOpen`].
+    /// answer and getting through is [`Failure::PortOpen`]; the text of the good outcome is then
+    /// the word of the failure that it would have been ([`Failure::name`]), none for a refusal.
     pub fn new(expect_closed: bool, started: Nanos) -> Tcp {
         Tcp { expect_closed, started, outcome: None }
     }
@@ -39,8 +40,17 @@ impl Machine for Tcp {
 
     fn handle_end(&mut self, end: End, now: Nanos) {
         // An end after the connect says nothing new: the port answered.
-        if self.outcome.is_none() {
-            self.decide((!self.expect_closed).then_some(end.failure()), now);
+        if self.outcome.is_some() {
+            return;
+        }
+        let failure = end.failure();
+        self.decide((!self.expect_closed).then_some(failure), now);
+        if let Some(outcome) = &mut self.outcome
+            && self.expect_closed
+            && failure != Failure::Refused
+        {
+            let text = failure.name().to_owned();
+            outcome.detail = Some(Box::new(Detail { text, ..Detail::default() }));
         }
     }
 
@@ -91,6 +101,13 @@ mod tests {
             assert!(outcome.is_good(), "{end:?}");
             assert_eq!(outcome.timings.get(Phase::Connect), Some(2_000));
         }
+    }
+
+    #[test]
+    fn a_port_found_closed_otherwise_than_by_a_refusal_says_how() {
+        let words = ENDS.map(|end| connect(true, Some(end)).detail.map(|detail| detail.text));
+        let words = words.each_ref().map(|word| word.as_deref());
+        assert_eq!(words, [None, Some("timeout"), Some("connection_reset"), Some("unreachable")]);
     }
 
     #[test]

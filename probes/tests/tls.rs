@@ -356,6 +356,21 @@ fn a_self_signed_authority_with_the_name_but_not_the_key_of_a_root_is_untrusted(
 }
 
 #[test]
+fn a_self_signed_certificate_with_the_name_of_a_root_is_untrusted_and_called_self_signed() {
+    for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ED25519] {
+        let root = authority();
+        let mut forged = params(&["a.example"]);
+        forged.distinguished_name = root.params.distinguished_name.clone();
+        let key = KeyPair::generate_for(algorithm).unwrap();
+        let der = forged.self_signed(&key).unwrap().der().clone();
+        let forged = Party { der, key, params: forged };
+        let (failure, facts) = judge(&[&forged], &roots(&[&root]), "a.example", VERIFY, WALL);
+        assert_eq!(failure, Some(Failure::CertUntrusted));
+        assert_eq!(facts.problem_text, "self-signed certificate");
+    }
+}
+
+#[test]
 fn names_match_as_rfc_6125_says() {
     let root = authority();
     let trusted = roots(&[&root]);

@@ -27,12 +27,11 @@ pub fn check_once(
     let mut attempts: Vec<Option<Attempt>> = monitors.iter().map(|_| None).collect();
     let mut waiting = monitors.iter().enumerate();
     let mut left = monitors.len();
-    let mut now = Clock::start().now();
     while left > 0 {
         for (index, monitor) in waiting.by_ref().take(driver.room()) {
-            driver.launch(SlotRef { slot: Slot(index as u32), generation: 0 }, monitor, now);
+            driver.launch(SlotRef { slot: Slot(index as u32), generation: 0 }, monitor);
         }
-        now = driver.turn(None)?;
+        driver.turn(None)?;
         for (at, attempt) in driver.finished().drain(..) {
             attempts[at.slot.0 as usize] = Some(attempt);
             left -= 1;

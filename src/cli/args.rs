@@ -102,7 +102,7 @@ pub struct StartArgs {
     /// `info,engine::store=debug`
     #[arg(long, value_name = "LEVEL", env = "ENGINE_LOG_LEVEL", default_value = "info")]
     pub log_level: String,
-    /// Days to keep single results; sums and changes of verdict stay longer [default: 7]
+    /// Days to keep single results; changes of verdict stay longer [default: 7]
     #[arg(long, value_name = "DAYS", env = "ENGINE_RETENTION")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(RETENTION_DAYS_MAX)))]
     pub retention: Option<u32>,

@@ -1,5 +1,6 @@
 //! `engine check`: from the flags to one attempt per target and its report.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,9 +14,9 @@ use crate::cli::exit;
 use crate::cli::style::Style;
 use crate::clock::wall_millis;
 use crate::ids::MonitorId;
+use crate::monitor::Monitor;
 use crate::monitor::message::{Told, message};
 use crate::monitor::row::{Checked, Interner, MonitorRow, check};
-use crate::monitor::{Kind, Monitor};
 use crate::net::resolve::ResolverConfig;
 use crate::net::trust::Trust;
 use crate::sample::{CheckResult, Code, Verdict};
@@ -39,9 +40,8 @@ type Refusal = (u8, String);
 fn reports(args: &CheckArgs) -> Result<Vec<CheckReport>, Refusal> {
     let mut interner = Interner::default();
     let mut monitors = Vec::new();
-    for target in &args.targets {
-        let (kind, rest) = args.kind_of(target);
-        let checked = check(&row(args, kind, rest), &mut interner).map_err(|errors| {
+    for (target, row) in args.targets.iter().zip(rows(args)) {
+        let checked = check(&row, &mut interner).map_err(|errors| {
             let errors: Vec<_> = errors.iter().map(|error| format!("{target}: {error}")).collect();
             (exit::USAGE, errors.join("\nerror: "))
         })?;
@@ -66,7 +66,36 @@ fn reports(args: &CheckArgs) -> Result<Vec<CheckReport>, Refusal> {
     Ok(pairs.map(|(target, (monitor, attempt))| report(target, monitor, &attempt)).collect())
 }
 
-fn row(args: &CheckArgs, kind: Kind, target: &str) -> MonitorRow {
+/// One row per target. A flag goes to the targets that it fits; one that fits none of them is left
+/// to the first, whose check says so.
+fn rows(args: &CheckArgs) -> Vec<MonitorRow> {
+    let flags = flags(args);
+    let bare = |target: &String| {
+        let (kind, rest) = args.kind_of(target);
+        MonitorRow {
+            name: Some(rest.to_string()),
+            kind: Some(kind.name().to_string()),
+            target: Some(rest.to_string()),
+            ..MonitorRow::default()
+        }
+    };
+    let fill = |mut row: MonitorRow| {
+        row.fill_from(&flags);
+        row
+    };
+    let mut rows: Vec<_> = args.targets.iter().map(bare).map(fill).collect();
+    let used: HashSet<_> = rows.iter().flat_map(MonitorRow::given).collect();
+    if flags.given().any(|key| !used.contains(key))
+        && let Some(first) = rows.first_mut()
+    {
+        let MonitorRow { name, kind, target, .. } = std::mem::take(first);
+        *first = MonitorRow { name, kind, target, ..flags };
+    }
+    rows
+}
+
+/// What the flags say, without any target.
+fn flags(args: &CheckArgs) -> MonitorRow {
     let texts = |texts: &[String]| (!texts.is_empty()).then(|| texts.to_vec());
     let family = match args.family {
         FamilyFlag::Any => None,
@@ -76,9 +105,6 @@ fn row(args: &CheckArgs, kind: Kind, target: &str) -> MonitorRow {
     let statuses: Vec<_> =
         args.statuses.iter().map(|(low, high)| format!("{low}-{high}")).collect();
     MonitorRow {
-        name: Some(target.to_string()),
-        kind: Some(kind.name().to_string()),
-        target: Some(target.to_string()),
         timeout: Some(format!("{}ms", args.timeout.as_millis())),
         family,
         contains: texts(&args.contains),

@@ -6,6 +6,7 @@
 use std::fmt::Write;
 
 use probes::outcome::{CertFacts, CertInfo};
+use probes::tls::cert::in_days;
 use probes::{Phase, Timings};
 use serde::{Serialize, Serializer};
 
@@ -74,6 +75,46 @@ pub struct CertSummary {
     /// Why it is not trusted, in words; absent where it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<String>,
+    /// Every certificate that was sent, this one first.
+    pub chain: Vec<ChainCert>,
+}
+
+/// One certificate of the chain, as sent.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ChainCert {
+    /// Common name of the subject, else its first name.
+    pub subject: String,
+    /// Common name of the issuer, else its organisation.
+    pub issuer: String,
+    /// Host names and addresses it is for.
+    pub names: Vec<String>,
+    /// Its begin, in RFC 3339.
+    pub not_before: String,
+    /// Its end, in RFC 3339.
+    pub not_after: String,
+    /// SHA-256 of its encoding in lower-case hex.
+    pub sha256: String,
+}
+
+impl From<&CertInfo> for ChainCert {
+    fn from(cert: &CertInfo) -> ChainCert {
+        let first = cert.names.first().map(String::as_str);
+        let subject = attribute(&cert.subject, &["commonName"]).or(first);
+        let issuer = attribute(&cert.issuer, &["commonName", "organizationName"]);
+        ChainCert {
+            subject: subject.unwrap_or_default().to_owned(),
+            issuer: issuer.unwrap_or_default().to_owned(),
+            names: cert.names.clone(),
+            not_before: time(cert.not_before),
+            not_after: time(cert.not_after),
+            sha256: cert.sha256.clone(),
+        }
+    }
+}
+
+/// A time of a certificate in RFC 3339; times before 1970 are shown as its begin.
+fn time(unix_s: i64) -> String {
+    rfc3339(u64::try_from(unix_s.saturating_mul(1_000)).unwrap_or(0))
 }
 
 impl CertSummary {
@@ -82,27 +123,24 @@ impl CertSummary {
     pub fn new(facts: &CertFacts, now_ms: u64) -> Option<CertSummary> {
         let leaf = facts.chain.first()?;
         let now_s = i64::try_from(now_ms / 1_000).unwrap_or(i64::MAX);
-        let not_after_ms = u64::try_from(leaf.not_after.saturating_mul(1_000)).unwrap_or(0);
         let problem = facts.problem.map(|problem| match facts.problem_text.as_str() {
             "" => problem.name().to_owned(),
             text => text.to_owned(),
         });
+        let chain: Vec<_> = facts.chain.iter().map(ChainCert::from).collect();
+        let first = chain.first()?;
         Some(CertSummary {
-            subject: subject(leaf),
-            issuer: attribute(&leaf.issuer, &["CN", "O"]).unwrap_or_default().to_owned(),
-            names: leaf.names.clone(),
-            not_after: rfc3339(not_after_ms),
+            subject: first.subject.clone(),
+            issuer: first.issuer.clone(),
+            names: first.names.clone(),
+            not_after: first.not_after.clone(),
             days_left: leaf.not_after.saturating_sub(now_s).div_euclid(86_400),
             tls_version: facts.tls_version.clone(),
             cipher: facts.cipher.clone(),
             problem,
+            chain,
         })
     }
-}
-
-fn subject(leaf: &CertInfo) -> String {
-    let first = leaf.names.first().map(String::as_str);
-    attribute(&leaf.subject, &["CN"]).or(first).unwrap_or_default().to_owned()
 }
 
 fn attribute<'a>(name: &'a [(String, String)], wanted: &[&str]) -> Option<&'a str> {
@@ -217,8 +255,8 @@ fn draw_phases(out: &mut String, phases: &Timings, style: &Style) {
 fn cert_line(cert: &CertSummary) -> String {
     let day = cert.not_after.get(..10).unwrap_or("?");
     let end = match cert.days_left {
-        left @ 0.. => format!("ends {day} ({left} days left)"),
-        left => format!("ended {day} ({} days ago)", left.unsigned_abs()),
+        left @ 0.. => format!("ends {day} ({} left)", in_days(left)),
+        left => format!("ended {day} ({} ago)", in_days(-1 - left)),
     };
     let names = match cert.names.len() {
         1 => "1 name".to_owned(),
@@ -274,6 +312,7 @@ mod tests {
                 tls_version: "TLSv1.3".into(),
                 cipher: "TLS13_AES_128_GCM_SHA256".into(),
                 problem: None,
+                chain: vec![],
             }),
             attempts: 1,
         }
@@ -370,7 +409,7 @@ https://shop.example/health                  UP   200   184.2 ms
     fn a_certificate_is_summed_up_by_its_leaf() {
         let pair = |kind: &str, value: &str| (kind.to_owned(), value.to_owned());
         let leaf = CertInfo {
-            issuer: vec![pair("C", "XX"), pair("O", "Authority")],
+            issuer: vec![pair("countryName", "XX"), pair("organizationName", "Authority")],
             names: vec!["a.example".into()],
             not_after: 1_000_000,
             ..CertInfo::default()
@@ -388,7 +427,7 @@ https://shop.example/health                  UP   200   184.2 ms
         assert_eq!(cert.problem.as_deref(), Some("cert_expired"));
         assert_eq!(
             cert_line(&cert),
-            "a.example, 1 name, by Authority, ended 1970-01-12 (1 days ago)"
+            "a.example, 1 name, by Authority, ended 1970-01-12 (0 days ago)"
         );
         let far = CertInfo { not_after: i64::MIN, ..CertInfo::default() };
         let facts = CertFacts { chain: vec![far], ..facts };

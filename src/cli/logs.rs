@@ -24,6 +24,9 @@ pub enum LogError {
     Twice(String),
 }
 
+/// The library that moves the schema tells each of its steps as if they were news.
+const QUIET: &str = "refinery_core=warn";
+
 /// Begins to write log lines of at least `level` to standard error, or to `file` where something
 /// else needs the terminal.
 ///
@@ -31,7 +34,7 @@ pub enum LogError {
 ///
 /// The level is not one, or the file cannot be opened.
 pub fn start(level: &str, format: LogFormat, file: Option<&Path>) -> Result<(), LogError> {
-    let filter = EnvFilter::try_new(level)
+    let filter = EnvFilter::try_new(format!("{QUIET},{level}"))
         .map_err(|error| LogError::Level(level.to_string(), error.to_string()))?;
     let (writer, colors) = match file {
         Some(path) => {

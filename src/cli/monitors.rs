@@ -8,7 +8,7 @@ use crate::monitor::Kind;
 use crate::sample::Verdict;
 use crate::store::view::MonitorView;
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     Column::right("ID"),
     Column::shrinking("NAME"),
     Column::left("TYPE"),
@@ -16,6 +16,7 @@ const COLUMNS: [Column; 8] = [
     Column::left("VERDICT"),
     Column::right("SINCE"),
     Column::right("LAST"),
+    Column::right("NEXT"),
     Column::shrinking("MESSAGE"),
 ];
 
@@ -41,6 +42,7 @@ pub fn render(monitors: &[MonitorView], now_ms: u64, style: &Style) -> String {
 fn cells(monitor: &MonitorView, now_ms: u64) -> Vec<Cell> {
     let absent = || "–".to_owned();
     let since = monitor.since_ms.map(|since_ms| age_ms(now_ms.saturating_sub(since_ms)));
+    let next = monitor.next_due_ms.map(|next_ms| age_ms(next_ms.saturating_sub(now_ms)));
     let message = match &monitor.problem {
         Some(problem) => Cell::colored(format!("cannot run: {problem}"), Color::Yellow),
         None => monitor.message.as_str().into(),
@@ -53,6 +55,7 @@ fn cells(monitor: &MonitorView, now_ms: u64) -> Vec<Cell> {
         Cell::colored(monitor.verdict.name(), verdict_color(monitor.verdict)),
         since.unwrap_or_else(absent).into(),
         monitor.total_us.map_or_else(absent, duration_us).into(),
+        next.unwrap_or_else(absent).into(),
         message,
     ]
 }
@@ -76,6 +79,7 @@ mod tests {
             verdict: Verdict::Up,
             since_ms: Some(1_000_000),
             last_check_ms: Some(1_200_000),
+            next_due_ms: Some(1_260_000),
             code: 0,
             result: Some("ok"),
             message: "200 OK".into(),
@@ -91,6 +95,7 @@ mod tests {
             problem: Some("no type".into()),
             verdict: Verdict::Pending,
             since_ms: None,
+            next_due_ms: None,
             total_us: None,
             message: String::new(),
             ..up.clone()
@@ -101,9 +106,9 @@ mod tests {
     #[test]
     fn monitors_are_shown_aligned_with_their_sums_and_problems() {
         let wanted = "\
-ID  NAME      TYPE      TARGET                 VERDICT   SINCE     LAST  MESSAGE
- 1  shop      ping_web  https://shop.example/  up       3m 20s  41.2 ms  200 OK
-12  database  ?         db:5432                pending       –        –  cannot run: no type
+ID  NAME      TYPE      TARGET                 VERDICT   SINCE     LAST    NEXT  MESSAGE
+ 1  shop      ping_web  https://shop.example/  up       3m 20s  41.2 ms  1m 00s  200 OK
+12  database  ?         db:5432                pending       –        –       –  cannot run: no type
 2 monitors: pending 1, up 1
 ";
         let shown = render(&monitors(), 1_200_000, &Style::plain());

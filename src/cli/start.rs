@@ -97,14 +97,15 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
         }
     };
     log_applied(&applied);
-    tracing::info!(
-        shards = options.cpus.len(),
-        in_flight_max = options.in_flight_max,
-        data_dir = %options.data_dir.display(),
-        metrics = %format!("http://{address}/metrics"),
-        "started"
-    );
-
+    let started = || {
+        tracing::info!(
+            shards = options.cpus.len(),
+            in_flight_max = options.in_flight_max,
+            data_dir = %options.data_dir.display(),
+            metrics = %format!("http://{address}/metrics"),
+            "started"
+        );
+    };
     let mut feed = match &origin {
         Origin::Demo(..) => Some(
             Feed::start(&options.data_dir, address, engine.published(), style.clone())
@@ -118,7 +119,7 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
         watched || until.is_some_and(|until| std::time::Instant::now() >= until)
     };
     let reload = |engine: &mut Engine| reload(engine, &origin, &mut interner);
-    let ended = control::run(engine, listen, Control { reload, stop });
+    let ended = control::run(engine, listen, Control { started, reload, stop });
     if let Some(feed) = feed {
         feed.end();
     }
@@ -136,7 +137,10 @@ fn origin(args: &StartArgs, interner: &mut Interner) -> Result<(Origin, Loaded, 
         let farm = Farm::start(IpAddr::V4(Ipv4Addr::LOCALHOST), DEMO_BEHAVIOURS).map_err(failed)?;
         let ca_file = folder.join("demo-ca.pem");
         let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&ca_file, farm.ca_pem()));
-        written.map_err(|error| unfit(format!("{}: {error}", ca_file.display())))?;
+        written.map_err(|error| {
+            let file = ca_file.display();
+            unfit(format!("{file}: {error}; give a --data-dir that can be written"))
+        })?;
         let origin = Origin::Demo(farm, ca_file);
         let loaded = origin.load(interner).map_err(unfit)?;
         return Ok((origin, loaded, folder));

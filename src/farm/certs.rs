@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
@@ -15,9 +15,10 @@ use rustls::crypto::ring::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
 use super::behaviour::Certificate;
+use crate::clock::wall_millis;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// Added to every end, so that the whole days left stay the same while a test runs.
+/// Moves dates off a whole day, so that the days left or past stay the same while a test runs.
 const MARGIN: Duration = Duration::from_secs(3_600);
 
 /// A server's settings for each certificate, and the authority that signed them.
@@ -38,7 +39,7 @@ pub(super) enum CertError {
 impl Certificates {
     /// Makes the authority and one certificate of each sort for servers on `address`.
     pub fn make(address: IpAddr) -> Result<Certificates, CertError> {
-        let now = SystemTime::now();
+        let now = UNIX_EPOCH + Duration::from_millis(wall_millis());
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -76,8 +77,8 @@ fn leaf(
         _ => vec!["localhost".to_owned(), address.to_string()],
     };
     let (from, to) = match certificate {
-        Certificate::Expired => (now - 90 * DAY, now - DAY),
-        Certificate::NotYetValid => (now + 10 * DAY, now + 100 * DAY),
+        Certificate::Expired => (now - 90 * DAY, now - DAY - MARGIN),
+        Certificate::NotYetValid => (now + 10 * DAY + MARGIN, now + 100 * DAY + MARGIN),
         Certificate::ExpiresSoon => (now - 85 * DAY, now + 5 * DAY + MARGIN),
         _ => (now - DAY, now + 90 * DAY + MARGIN),
     };

@@ -1,7 +1,7 @@
 //! Numbers about ourselves.
 //!
-//! Owns: the ledger of due checks, what a shard publishes once a second, and the page that shows it. One writer each: no
-//! atomics and no locks where checks run.
+//! Owns: the ledger of due checks, what a shard publishes once a second, and the page that shows
+//! it. One writer each: no atomics and no locks where checks run.
 
 pub mod buckets;
 pub mod ledger;

@@ -164,7 +164,7 @@ fn encode_histogram(mut metric: MetricEncoder<'_>, lag: &Histogram<u32>) -> fmt:
         buckets.push((end, below - before));
         before = below;
     }
-    buckets.push((f64::MAX, lag.len() - before));
+    buckets.push((f64::INFINITY, lag.len() - before));
     let sum = lag.mean() * lag.len() as f64 / 1e6;
     metric.encode_histogram::<[(&str, &str); 0]>(sum, lag.len(), &buckets, None)
 }

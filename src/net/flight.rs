@@ -6,10 +6,12 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use probes::spec::HttpUrl;
+use probes::spec::HttpSpec;
 use probes::{Nanos, ProbeSpec, Timings};
 
-use crate::ids::SlotRef;
+use crate::ids::{MonitorId, SlotRef};
+use crate::limits::CONNECT_ADDRESSES_MAX;
+use crate::monitor::Monitor;
 use crate::net::ring::Interest;
 use crate::net::stream::Stream;
 
@@ -35,22 +37,68 @@ pub enum Stage {
 pub struct Flight {
     /// Whose attempt.
     pub at: SlotRef,
+    /// Whose attempt, for the log.
+    pub monitor: MonitorId,
     /// What is done.
     pub spec: Arc<ProbeSpec>,
     /// When the attempt began.
     pub started: Nanos,
+    /// When the attempt is over at the latest.
+    pub deadline: Nanos,
     /// When the exchange of this hop began to connect or resolve.
     pub hop_started: Nanos,
-    /// The URL of this hop, after a redirect.
-    pub url: Option<Box<HttpUrl>>,
+    /// The request of this hop, after a redirect.
+    pub hop: Option<Arc<HttpSpec>>,
     /// Redirects followed.
     pub hops: u8,
-    /// Phases of the hops before this one, and of the resolve of this one.
+    /// Phases of the hops before this one; of this one, the resolve and the addresses given up.
     pub timings: Timings,
+    /// The addresses that the name of this hop has.
+    pub addresses: Arc<[IpAddr]>,
+    /// How many of them were asked.
+    pub tried: usize,
     /// The address asked last.
     pub address: Option<IpAddr>,
     /// Where it is.
     pub stage: Stage,
+}
+
+impl Flight {
+    /// The probe that `monitor` asks for, begun at `now`.
+    pub fn new(at: SlotRef, monitor: &Monitor, now: Nanos) -> Flight {
+        Flight {
+            at,
+            monitor: monitor.id,
+            spec: Arc::clone(&monitor.spec),
+            started: now,
+            deadline: now.plus_millis(u64::from(monitor.timing.timeout_ms)),
+            hop_started: now,
+            hop: None,
+            hops: 0,
+            timings: Timings::NONE,
+            addresses: Arc::default(),
+            tried: 0,
+            address: None,
+            stage: Stage::Resolving,
+        }
+    }
+
+    /// The next address to ask, in the order of the resolver.
+    pub fn next_address(&mut self) -> Option<IpAddr> {
+        let next = self.addresses.get(self.tried).copied();
+        self.tried += usize::from(next.is_some());
+        next
+    }
+
+    /// Addresses that may be asked yet.
+    pub fn untried(&self) -> usize {
+        self.addresses.len().min(CONNECT_ADDRESSES_MAX).saturating_sub(self.tried)
+    }
+
+    /// True while a connection is being made.
+    pub fn is_connecting(&self) -> bool {
+        matches!(&self.stage, Stage::Streaming { stream, .. } if !stream.is_connected())
+    }
 }
 
 /// The probes on the wire, by place.
@@ -130,21 +178,27 @@ mod tests {
 
     use super::*;
     use crate::ids::Slot;
+    use crate::monitor::{Kind, Preset, Timing};
     use probes::spec::{Family, Host, IcmpSpec};
 
     fn flight() -> Flight {
         let host = Host::ip(Ipv4Addr::LOCALHOST);
-        Flight {
-            at: SlotRef { slot: Slot(1), generation: 1 },
+        let monitor = Monitor {
+            id: MonitorId(1),
+            kind: Kind::PingIcmp,
+            preset: Preset::Standard,
+            paused: false,
+            timing: Timing {
+                interval_ms: 1_000,
+                timeout_ms: 500,
+                retry_delay_ms: 0,
+                retries: 0,
+                fall: 1,
+                rise: 1,
+            },
             spec: Arc::new(ProbeSpec::Icmp(IcmpSpec { host, family: Family::Any })),
-            started: Nanos(0),
-            hop_started: Nanos(0),
-            url: None,
-            hops: 0,
-            timings: Timings::NONE,
-            address: None,
-            stage: Stage::Echoing { dropped: 0 },
-        }
+        };
+        Flight::new(SlotRef { slot: Slot(1), generation: 1 }, &monitor, Nanos(0))
     }
 
     #[test]
@@ -169,5 +223,18 @@ mod tests {
             flights.renew(place);
             assert_eq!(flights.token(place) >> 56, 0);
         }
+    }
+
+    #[test]
+    fn addresses_are_asked_in_order_once_each_and_up_to_a_bound() {
+        let mut flight = flight();
+        assert_eq!((flight.untried(), flight.next_address()), (0, None));
+        flight.addresses = (0..20).map(|last| IpAddr::from([192, 0, 2, last])).collect();
+        let mut asked = Vec::new();
+        while flight.untried() > 0 {
+            asked.extend(flight.next_address());
+        }
+        let first = |last: u8| IpAddr::from([192, 0, 2, last]);
+        assert_eq!(asked, (0..CONNECT_ADDRESSES_MAX as u8).map(first).collect::<Vec<_>>());
     }
 }

@@ -31,6 +31,9 @@ pub enum AnyMachine {
     Tls(Box<Tls<Tcp>>),
     /// HTTPS.
     Https(Box<Tls<Http>>),
+    /// A bug in a probe: panics at whatever comes.
+    #[cfg(test)]
+    Panicking(panicking::Panicking),
 }
 
 impl AnyMachine {
@@ -40,6 +43,8 @@ impl AnyMachine {
             AnyMachine::Http(machine) => machine.as_mut(),
             AnyMachine::Tls(machine) => machine.as_mut(),
             AnyMachine::Https(machine) => machine.as_mut(),
+            #[cfg(test)]
+            AnyMachine::Panicking(machine) => machine,
         }
     }
 
@@ -79,6 +84,8 @@ pub struct Stream {
     connected: bool,
     /// The target has closed its side: our close leaves nothing behind.
     closed_by_target: bool,
+    /// A send found the connection reset. The kernel says so once: a read sees an end only.
+    reset_by_target: bool,
     unsent: Vec<u8>,
 }
 
@@ -103,6 +110,7 @@ impl Stream {
             machine,
             connected: false,
             closed_by_target: false,
+            reset_by_target: false,
             unsent: Vec::new(),
         };
         match stream.socket.connect(&SockAddr::from(to)) {
@@ -120,6 +128,11 @@ impl Stream {
         }
     }
 
+    /// True once the target has taken the connection.
+    pub fn is_connected(&self) -> bool {
+        self.connected
+    }
+
     /// The descriptor to be polled.
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -130,7 +143,7 @@ impl Stream {
         if !self.connected {
             return self.finish_connect(buffers, clock);
         }
-        if let Some(progress) = self.send_unsent() {
+        if let Some(progress) = self.send_unsent(clock) {
             return progress;
         }
         for _ in 0..READS_PER_WAKE_MAX {
@@ -140,7 +153,8 @@ impl Stream {
             let length = match read {
                 Ok(0) => {
                     self.closed_by_target = true;
-                    return self.end(End::Eof, now);
+                    let end = if self.reset_by_target { End::Reset } else { End::Eof };
+                    return self.end(end, now);
                 }
                 Ok(length) => length,
                 Err(error) => match errno_of(&error) {
@@ -149,7 +163,7 @@ impl Stream {
                 },
             };
             self.machine.inner().handle_input(&buffers.read[..length], now);
-            if let Some(progress) = self.after_event(buffers) {
+            if let Some(progress) = self.after_event(buffers, now) {
                 return progress;
             }
             if length < buffers.read.len() {
@@ -168,19 +182,31 @@ impl Stream {
         if let Some(outcome) = self.machine.inner().poll_outcome() {
             return Progress::Done(outcome);
         }
-        if self.socket.peer_addr().is_err() {
-            return match self.socket.take_error() {
-                Ok(None) => Progress::Wait(Interest::Write),
-                Ok(Some(error)) | Err(error) => self.fail(errno_of(&error), clock.now()),
-            };
+        let failed = match self.socket.peer_addr() {
+            Ok(_) => None,
+            Err(_) => match self.socket.take_error() {
+                Ok(None) => return Progress::Wait(Interest::Write),
+                Ok(Some(error)) | Err(error) => Some(errno_of(&error)),
+            },
+        };
+        let now = clock.now();
+        match failed {
+            // A reset in answer to a SYN is a refusal: the target took this one and reset it
+            // before we looked.
+            None | Some(Errno::ECONNRESET | Errno::EPIPE) => {}
+            Some(errno) => return self.fail(errno, now),
         }
         self.connected = true;
-        self.machine.inner().handle_connected(clock.now());
-        self.after_event(buffers).unwrap_or_else(|| Progress::Wait(self.interest()))
+        self.machine.inner().handle_connected(now);
+        if failed.is_some() {
+            let outcome = self.machine.inner().poll_outcome();
+            return outcome.map_or_else(|| self.end(End::Reset, now), Progress::Done);
+        }
+        self.after_event(buffers, now).unwrap_or_else(|| Progress::Wait(self.interest()))
     }
 
     /// Sends what the machine has to say and asks whether it is done.
-    fn after_event(&mut self, buffers: &mut Buffers) -> Option<Progress> {
+    fn after_event(&mut self, buffers: &mut Buffers, now: Nanos) -> Option<Progress> {
         buffers.write.clear();
         self.machine.inner().poll_transmit(&mut buffers.write);
         if let Some(outcome) = self.machine.inner().poll_outcome() {
@@ -198,14 +224,14 @@ impl Stream {
             Err(error) => match errno_of(&error) {
                 Errno::EAGAIN | Errno::EINTR => self.unsent.extend_from_slice(&buffers.write),
                 // What the target said before it reset may still be read, and says more.
-                Errno::EPIPE | Errno::ECONNRESET => {}
-                errno => return Some(self.own_fault(errno)),
+                Errno::EPIPE | Errno::ECONNRESET => self.reset_by_target = true,
+                errno => return Some(self.fail(errno, now)),
             },
         }
         None
     }
 
-    fn send_unsent(&mut self) -> Option<Progress> {
+    fn send_unsent(&mut self, clock: &Clock) -> Option<Progress> {
         if self.unsent.is_empty() {
             return None;
         }
@@ -213,8 +239,11 @@ impl Stream {
             Ok(sent) => drop(self.unsent.drain(..sent)),
             Err(error) => match errno_of(&error) {
                 Errno::EAGAIN | Errno::EINTR => {}
-                Errno::EPIPE | Errno::ECONNRESET => self.unsent.clear(),
-                errno => return Some(self.own_fault(errno)),
+                Errno::EPIPE | Errno::ECONNRESET => {
+                    self.reset_by_target = true;
+                    self.unsent.clear();
+                }
+                errno => return Some(self.fail(errno, clock.now())),
             },
         }
         None
@@ -228,13 +257,6 @@ impl Stream {
         match owner_of(errno, true) {
             Owner::Target(end) => self.end(end, now),
             Owner::Engine(fault) => Progress::Failed(fault, errno),
-        }
-    }
-
-    fn own_fault(&self, errno: Errno) -> Progress {
-        match owner_of(errno, true) {
-            Owner::Engine(fault) => Progress::Failed(fault, errno),
-            Owner::Target(_) => Progress::Failed(Fault::Other, errno),
         }
     }
 
@@ -267,4 +289,30 @@ fn our_fault(error: io::Error) -> (Fault, Errno) {
 
 fn errno_of(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or_default())
+}
+
+#[cfg(test)]
+pub(super) mod panicking {
+    use super::{End, Machine, Nanos, Outcome};
+
+    /// A machine with a bug.
+    pub struct Panicking;
+
+    impl Machine for Panicking {
+        fn handle_connected(&mut self, _now: Nanos) {
+            panic!("a bug at the connect");
+        }
+
+        fn handle_input(&mut self, _bytes: &[u8], _now: Nanos) {}
+
+        fn handle_end(&mut self, _end: End, _now: Nanos) {
+            panic!("a bug at the end");
+        }
+
+        fn poll_transmit(&mut self, _out: &mut Vec<u8>) {}
+
+        fn poll_outcome(&mut self) -> Option<Outcome> {
+            None
+        }
+    }
 }

@@ -105,8 +105,8 @@ fn not_permitted(tree: &Tree) -> Finding {
         _ if tree.status("Seccomp").is_some_and(|mode| mode != "0") => Finding::fail(
             NAME,
             "a seccomp filter blocks it, as Docker's and containerd's default profiles do",
-            "docker run --security-opt seccomp=<profile that allows io_uring_setup, \
-             io_uring_enter and io_uring_register>, or run on the host",
+            "docker run --security-opt seccomp=contrib/seccomp/engine.json, or another profile \
+             that allows io_uring_setup, io_uring_enter and io_uring_register; or run on the host",
         ),
         _ => Finding::fail(
             NAME,

@@ -14,15 +14,15 @@ use crate::sample::{Code, Sample, SampleBatch, Transition, Words};
 pub struct Outbox {
     open: SampleBatch,
     sealed: VecDeque<SampleBatch>,
-    /// Sealed batches from the front that hold no good samples any more.
-    thinned: usize,
+    /// Batches before this number hold no good samples any more.
+    thinned_to: u64,
     dropped: u64,
 }
 
 impl Outbox {
     /// Nothing to send.
     pub fn new(shard: ShardId) -> Outbox {
-        Outbox { open: empty(shard, 1), sealed: VecDeque::new(), thinned: 0, dropped: 0 }
+        Outbox { open: empty(shard, 1), sealed: VecDeque::new(), thinned_to: 0, dropped: 0 }
     }
 
     /// Adds a sample with its words and its change of verdict.
@@ -55,14 +55,14 @@ impl Outbox {
         }
         let next = empty(self.open.shard, self.open.seq + 1);
         self.sealed.push_back(std::mem::replace(&mut self.open, next));
-        if self.sealed.len() - self.thinned > SHARD_BACKLOG_BATCHES_MAX {
-            self.thin();
+        let thinned = self.thinned();
+        if self.sealed.len() - thinned > SHARD_BACKLOG_BATCHES_MAX {
+            self.thin(thinned);
         }
     }
 
     /// The oldest sealed batch.
     pub fn pop(&mut self) -> Option<SampleBatch> {
-        self.thinned = self.thinned.saturating_sub(1);
         self.sealed.pop_front()
     }
 
@@ -81,10 +81,15 @@ impl Outbox {
         self.dropped
     }
 
-    /// Drops the good samples of the oldest batch that still has them.
-    fn thin(&mut self) {
-        let Some(batch) = self.sealed.get_mut(self.thinned) else { return };
-        self.thinned += 1;
+    /// Sealed batches from the front that hold no good samples any more.
+    fn thinned(&self) -> usize {
+        self.sealed.partition_point(|batch| batch.seq < self.thinned_to)
+    }
+
+    /// Drops the good samples of one batch, the oldest that still has them.
+    fn thin(&mut self, index: usize) {
+        let Some(batch) = self.sealed.get_mut(index) else { return };
+        self.thinned_to = batch.seq + 1;
         let tells = batch.telling();
         let dropped = batch.retain(|sample| sample.code != Code::GOOD || tells(sample));
         self.dropped += dropped.len() as u64;
@@ -167,5 +172,20 @@ mod tests {
         assert_eq!(kept, [2, 3]);
         assert_eq!(oldest.words[0].sample, 1);
         assert_eq!(oldest.transitions.len(), 1);
+    }
+
+    #[test]
+    fn a_backlog_that_is_offered_in_vain_again_and_again_stays_within_its_bound() {
+        let mut outbox = Outbox::new(ShardId(0));
+        let spare = 100;
+        for monitor in 0..(SHARD_BACKLOG_BATCHES_MAX as u64 + spare) {
+            outbox.push(sample(monitor, 0), None, None);
+            outbox.seal();
+            let oldest = outbox.pop().unwrap();
+            outbox.put_back(oldest);
+        }
+        assert_eq!(outbox.dropped(), spare);
+        let left = std::iter::from_fn(|| outbox.pop()).map(|batch| batch.samples.len());
+        assert_eq!(left.sum::<usize>(), SHARD_BACKLOG_BATCHES_MAX);
     }
 }

@@ -331,30 +331,44 @@ impl Shard {
         hot.activity = Activity::Idle;
         let sample = sample_of(id, at_ms, hot.lag_us, hot.attempts, to, &attempt);
         let attempts = hot.attempts;
-        let transition = changed.map(|from| {
+        if let Some(from) = changed {
             self.monitors[from as usize] -= 1;
             self.monitors[to as usize] += 1;
-            Transition { monitor: id, at_ms, from, to, code: sample.code }
+        }
+        // The first good answer is no change that anybody must be told of, and a million of them
+        // come in the first minute.
+        let first_up = changed == Some(Verdict::Pending) && to == Verdict::Up;
+        let transition = changed.filter(|_| !first_up).map(|from| Transition {
+            monitor: id,
+            at_ms,
+            from,
+            to,
+            code: sample.code,
         });
         self.ledger.finish(kind, attempt.result);
-        let news = transition.is_some() || sample.code != code_before;
+        let news = match (transition.is_some() || sample.code != code_before, first_up) {
+            (true, _) => News::Change,
+            (false, true) => News::First,
+            (false, false) => News::None,
+        };
         let words = self.words(slot, attempt, attempts, earlier, news, now);
         self.outbox.push(sample, words, transition);
     }
 
-    /// The words that go with a result: always with news, else while this second's share lasts.
+    /// The words that go with a result: always with a change, else while this second's share
+    /// lasts; none for a good one like the one before.
     fn words(
         &mut self,
         slot: Slot,
         attempt: Attempt,
         attempts: u8,
         earlier: Vec<Box<str>>,
-        news: bool,
+        news: News,
         now: Now,
     ) -> Option<Words> {
         let (_, monitor) = self.table.get(slot)?;
         let new_leaf = is_new_leaf(&mut self.leaves, monitor.id, &attempt);
-        if attempt.result == CheckResult::Up && !news && !new_leaf {
+        if attempt.result == CheckResult::Up && news == News::None && !new_leaf {
             return None;
         }
         let second = now.unix_us / 1_000_000;
@@ -362,7 +376,7 @@ impl Shard {
             self.words_second = second;
             self.words_left = WORDS_PER_SECOND_MAX;
         }
-        if !news && !new_leaf {
+        if news != News::Change && !new_leaf {
             if self.words_left == 0 {
                 self.words_skipped += 1;
                 return None;
@@ -403,6 +417,17 @@ impl Shard {
             }
         }
     }
+}
+
+/// How much a result has to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum News {
+    /// It is like the one before.
+    None,
+    /// It is the first, and good.
+    First,
+    /// The verdict or the reason is another one than before.
+    Change,
 }
 
 /// A further attempt can change the result: not for what is read off a certificate.

@@ -12,7 +12,7 @@ use probes::Nanos;
 
 use crate::clock::Clock;
 use crate::ids::{ShardId, Tick};
-use crate::limits::BATCH_AGE_MS_MAX;
+use crate::limits::{BATCH_AGE_MS_MAX, COMMANDS_PER_TURN_MAX};
 use crate::messages::{BatchSink, Command, Inbox, Refused};
 use crate::metrics::snapshot::{Published, Snapshot};
 use crate::net::driver::Driver;
@@ -49,6 +49,8 @@ pub struct Loop {
     publish_at: Nanos,
     turns: u64,
     in_flight_max: usize,
+    /// There may be more commands in the inbox, which nobody watches meanwhile.
+    inbox_open: bool,
     leave: bool,
 }
 
@@ -67,6 +69,7 @@ impl Loop {
             publish_at: now,
             turns: 0,
             in_flight_max: 0,
+            inbox_open: false,
             leave: false,
         }
     }
@@ -98,25 +101,30 @@ impl Loop {
         let now = self.at(nanos);
         if self.driver.take_inbox_ready() {
             self.inbox.clear_wake();
-            self.take_commands(now);
+            self.inbox_open = true;
+        }
+        if self.inbox_open && self.take_commands(now) {
+            self.inbox_open = false;
             self.driver.watch_inbox(self.inbox.as_fd())?;
         }
         self.shard.on_tick(now);
         let driver = &mut self.driver;
-        self.shard.start_due(driver.room(), now, |at, monitor| driver.launch(at, monitor, nanos));
+        self.shard.start_due(driver.room(), now, |at, monitor| driver.launch(at, monitor));
         self.in_flight_max = self.in_flight_max.max(self.driver.in_flight());
         self.take_finished(now);
         self.hand_over(nanos);
         Ok(())
     }
 
-    fn take_commands(&mut self, now: Now) {
-        while let Some(command) = self.inbox.try_next() {
-            if matches!(command, Command::Quit) {
-                self.leave = true;
-            }
+    /// Takes some commands; the rest waits for the next turn, so that sockets are looked at in
+    /// between. True where the inbox is empty.
+    fn take_commands(&mut self, now: Now) -> bool {
+        for _ in 0..COMMANDS_PER_TURN_MAX {
+            let Some(command) = self.inbox.try_next() else { return true };
+            self.leave |= matches!(command, Command::Quit);
             self.shard.on_command(command, now);
         }
+        false
     }
 
     fn take_finished(&mut self, now: Now) {
@@ -150,7 +158,7 @@ impl Loop {
 
     /// When the next turn is due at the latest.
     fn wake_at(&self) -> Option<Nanos> {
-        if self.shard.ready() > 0 && self.driver.room() > 0 {
+        if self.inbox_open || (self.shard.ready() > 0 && self.driver.room() > 0) {
             return Some(Nanos(0));
         }
         let tick = self.shard.next_tick().map(|tick: Tick| self.clock.nanos(tick));

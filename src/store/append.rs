@@ -117,7 +117,9 @@ fn update_state(
                 verdict = CASE WHEN since_ms <= ?3 THEN ?2 ELSE verdict END,
                 due_ms = ?3, code = ?4,
                 streak = min(255, CASE WHEN ?5 THEN ?6 ELSE streak + ?6 END),
-                total_us = ?7, http_status = ?8, message = ?9,
+                total_us = ?7, http_status = ?8,
+                message = CASE WHEN ?9 <> '' THEN ?9
+                    WHEN code = ?4 AND http_status = ?8 THEN message ELSE '' END,
                 count_up = count_up + ?10, count_down = count_down + ?11,
                 count_unknown = count_unknown + ?12, count_missed = count_missed + ?13
              WHERE monitor_id = ?1 AND due_ms <= ?3",

@@ -36,7 +36,7 @@ impl HeadKey {
 pub(super) struct Touched {
     /// The last check that ran.
     pub last: Option<Sample>,
-    /// Its message, empty where it has none.
+    /// Its message, empty where it has none: then the one known holds, if the result is the same.
     pub message: Box<str>,
     /// The streak starts anew from zero before `streak` is added.
     pub streak_reset: bool,
@@ -44,8 +44,6 @@ pub(super) struct Touched {
     pub streak: u8,
     /// Results by sort.
     pub counts: Counts,
-    /// The batch and the row that `last` is from.
-    place: (usize, usize),
 }
 
 /// Results by sort.
@@ -73,8 +71,8 @@ impl Fold {
     /// Sums up batches in the order given.
     pub fn of(batches: &[&SampleBatch]) -> Fold {
         let mut fold = Fold::default();
-        for (number, batch) in batches.iter().enumerate() {
-            fold.add(number, batch);
+        for batch in batches {
+            fold.add(batch);
         }
         for samples in fold.heads.values_mut() {
             samples.sort_by_key(|sample| (sample.monitor, sample.due_ms));
@@ -89,27 +87,33 @@ impl Fold {
         touched
     }
 
-    fn add(&mut self, number: usize, batch: &SampleBatch) {
-        for (row, sample) in batch.samples.iter().enumerate() {
+    fn add(&mut self, batch: &SampleBatch) {
+        for sample in &batch.samples {
             self.heads.entry(HeadKey::of(sample)).or_default().push(*sample);
             let touched = self.touched.entry(sample.monitor).or_default();
             touched.count(sample);
             let newest = touched.last.is_none_or(|last| last.due_ms <= sample.due_ms);
             if newest && !matches!(sample.code.result(), CheckResult::Missed(_)) {
+                // A check that found the same has no words of its own: the old ones hold.
+                if !touched.last.is_some_and(|last| found_the_same(&last, sample)) {
+                    touched.message = Box::default();
+                }
                 touched.last = Some(*sample);
-                touched.place = (number, row);
-                touched.message = Box::default();
             }
         }
         for words in &batch.words {
             let row = usize::from(words.sample);
             let Some(sample) = batch.samples.get(row) else { continue };
             let Some(touched) = self.touched.get_mut(&sample.monitor) else { continue };
-            if touched.last.is_some() && touched.place == (number, row) {
+            if touched.last.is_some_and(|last| found_the_same(&last, sample)) {
                 touched.message = words.message.clone();
             }
         }
     }
+}
+
+fn found_the_same(one: &Sample, other: &Sample) -> bool {
+    (one.code, one.http_status) == (other.code, other.http_status)
 }
 
 impl Touched {
@@ -209,6 +213,15 @@ mod tests {
         let second = batch(vec![sample(1, 2, CheckResult::Up, Verdict::Down)], Vec::new());
         let touched = Fold::of(&[&first, &second]).touched();
         assert_eq!(&*touched[0].1.message, "");
+    }
+
+    #[test]
+    fn a_result_like_the_one_before_keeps_its_message() {
+        let up = |due| sample(1, due, CheckResult::Up, Verdict::Up);
+        let first = batch(vec![up(1)], vec![words(0, "HTTP 200 - OK")]);
+        let second = batch(vec![up(2)], Vec::new());
+        let touched = Fold::of(&[&first, &second]).touched();
+        assert_eq!(&*touched[0].1.message, "HTTP 200 - OK");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::view::{
     TransitionView,
 };
 use super::{StoreError, blob, folder, signed, unsigned, window_start};
+use crate::clock::wall_millis;
 use crate::ids::MonitorId;
 use crate::limits::{GROUP_BITS, LANE_BITS, WINDOW_MS};
 use crate::monitor::Kind;
@@ -169,7 +170,9 @@ impl Read for SqliteReader {
             filter.problems,
             limit(filter.limit)
         ];
-        Ok(statement.query_map(values, monitor_view)?.collect::<Result<_, _>>()?)
+        let now_ms = wall_millis();
+        let views = statement.query_map(values, monitor_view)?;
+        views.map(|view| Ok(view?.with_next_due(now_ms))).collect()
     }
 
     fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {
@@ -292,6 +295,7 @@ fn monitor_view(row: &Row<'_>) -> rusqlite::Result<MonitorView> {
         verdict: Verdict::from_number(row.get(8)?),
         since_ms: Some(number(row, 9)?).filter(|since| *since > 0),
         last_check_ms,
+        next_due_ms: None,
         code: code.0,
         result: last_check_ms.map(|_| code.name()),
         message: row.get(12)?,

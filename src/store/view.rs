@@ -8,9 +8,10 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::StoreError;
-use crate::ids::MonitorId;
+use crate::ids::{MonitorId, Tick};
 use crate::monitor::Kind;
 use crate::sample::{Sample, Verdict};
+use crate::sched::spread::next_due;
 
 /// Answers questions while another process or thread writes. Changes nothing.
 pub trait Read {
@@ -121,6 +122,7 @@ pub struct MonitorView {
     /// Its name.
     pub name: String,
     /// The sort of check; `None` where the row names none that is known.
+    #[serde(rename = "type")]
     pub kind: Option<Kind>,
     /// The target as written.
     pub target: String,
@@ -138,6 +140,8 @@ pub struct MonitorView {
     pub since_ms: Option<u64>,
     /// Due time of the last check that ran.
     pub last_check_ms: Option<u64>,
+    /// When the next check is due; `None` for one that is paused or cannot run.
+    pub next_due_ms: Option<u64>,
     /// Its result: number, and word in `result`.
     pub code: u16,
     /// The word for `code`; `None` where it was never checked.
@@ -150,6 +154,18 @@ pub struct MonitorView {
     pub http_status: Option<u16>,
     /// Checks by result since the monitor exists.
     pub counts: Counts,
+}
+
+impl MonitorView {
+    /// Fills in when the next check is due after `now_ms`: the grid is known from the number and
+    /// the interval alone.
+    pub(super) fn with_next_due(mut self, now_ms: u64) -> MonitorView {
+        if self.problem.is_none() && self.verdict != Verdict::Paused {
+            let next = next_due(self.id, self.interval_ms, Tick::at_millis(now_ms));
+            self.next_due_ms = Some(next.millis());
+        }
+        self
+    }
 }
 
 /// Checks by result.

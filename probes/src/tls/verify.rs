@@ -286,7 +286,10 @@ fn describe(error: &Error, infos: &[CertInfo], wall_unix_s: u64) -> (Failure, St
     let failure = match error {
         Expired | ExpiredContext { .. } => Failure::CertExpired,
         NotValidYet | NotValidYetContext { .. } => Failure::CertNotYetValid,
-        UnknownIssuer => Failure::CertUntrusted,
+        // A root has the issuer's name and another key: the issuer is not that root.
+        UnknownIssuer | BadSignature | UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            Failure::CertUntrusted
+        }
         NotValidForName | NotValidForNameContext { .. } => Failure::CertName,
         _ => Failure::CertInvalid,
     };
@@ -301,7 +304,7 @@ fn describe(error: &Error, infos: &[CertInfo], wall_unix_s: u64) -> (Failure, St
             let wait = in_days(days_left(start, wall_unix_s));
             format!("{} begins in {wait}", whose(infos, |info| info.not_before == start))
         }
-        UnknownIssuer => unknown_issuer(infos),
+        _ if failure == Failure::CertUntrusted => unknown_issuer(infos),
         NotValidForNameContext { expected, .. } => names_instead(&expected.to_str(), infos),
         other => other.to_string(),
     };

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 
-use probes::{Failure, Nanos, Outcome, Phase, Timings};
+use probes::{Failure, Outcome, Phase, Timings};
 
 use crate::fault::{Fault, Owner, owner_of};
 use crate::limits::ECHO_RECEIVE_BUFFER_BYTES;
@@ -11,13 +11,13 @@ use crate::net::driver::{Driver, KIND_ECHO, KIND_SHIFT};
 use probes::icmp::Version;
 use probes::icmp::wire::Reason;
 
-use crate::net::echo::{Echo, EchoEvent};
+use crate::net::echo::{Echo, EchoEvent, EchoUnavailable};
 use crate::net::flight::Stage;
 use crate::net::ring::Interest;
 
 /// The echo socket of one family.
 pub(super) enum EchoSide {
-    /// No ICMP probe of this family yet.
+    /// No ICMP probe of this family yet, or the host did not let us: the next probe tries again.
     Unopened,
     /// Open.
     Open {
@@ -26,8 +26,6 @@ pub(super) enum EchoSide {
         /// True while the ring watches it for replies.
         armed: bool,
     },
-    /// The host does not let us; the text says what to change.
-    Refused(String),
 }
 
 const VERSIONS: [Version; 2] = [Version::V4, Version::V6];
@@ -42,26 +40,23 @@ impl Driver {
             flight.stage = Stage::Echoing { dropped };
         }
         if matches!(self.echo[side], EchoSide::Unopened) {
-            self.echo[side] = match Echo::open(VERSIONS[side], ECHO_RECEIVE_BUFFER_BYTES) {
-                Ok(echo) => EchoSide::Open { echo: Box::new(echo), armed: false },
-                Err(error) => EchoSide::Refused(error.to_string()),
-            };
-        }
-        let (fault, text) = match &mut self.echo[side] {
-            EchoSide::Open { echo, .. } => {
-                if echo.queue(token, ip, scope) {
-                    return;
+            match Echo::open(VERSIONS[side], ECHO_RECEIVE_BUFFER_BYTES) {
+                Ok(echo) => {
+                    self.echo[side] = EchoSide::Open { echo: Box::new(echo), armed: false };
                 }
-                (Fault::Memory, "too many echo requests wait to be sent".to_string())
+                Err(error) => return self.fail(place, fault_of(error), error.to_string()),
             }
-            EchoSide::Refused(text) => (Fault::NotPermitted, text.clone()),
-            EchoSide::Unopened => unreachable!("it was opened or refused just now"),
-        };
-        self.fail(place, fault, text);
+        }
+        if let EchoSide::Open { echo, .. } = &mut self.echo[side]
+            && !echo.queue(token, ip, scope)
+        {
+            let text = "too many echo requests wait to be sent".to_string();
+            self.fail(place, Fault::Memory, text);
+        }
     }
 
     /// Sends what is queued and watches for replies.
-    pub(super) fn flush_echo(&mut self, now: Nanos) -> std::io::Result<()> {
+    pub(super) fn flush_echo(&mut self) -> std::io::Result<()> {
         let mut events = std::mem::take(&mut self.echo_events);
         for (number, side) in self.echo.iter_mut().enumerate() {
             let EchoSide::Open { echo, armed } = side else { continue };
@@ -74,7 +69,7 @@ impl Driver {
                 self.ring.poll(echo.as_fd(), Interest::Read, token)?;
             }
         }
-        self.on_echo_events(events, now);
+        self.on_echo_events(events);
         Ok(())
     }
 
@@ -86,19 +81,19 @@ impl Driver {
     }
 
     /// Reads the replies that came; `fired` says that the ring's watch is used up.
-    pub(super) fn receive_echo(&mut self, side: usize, fired: bool, now: Nanos) {
+    pub(super) fn receive_echo(&mut self, side: usize, fired: bool) {
         let Some(EchoSide::Open { echo, armed }) = self.echo.get_mut(side) else { return };
         *armed &= !fired;
         let mut events = std::mem::take(&mut self.echo_events);
         echo.receive(&mut events);
-        self.on_echo_events(events, now);
+        self.on_echo_events(events);
     }
 
     /// Packets that were dropped in our own receive buffers.
     pub(super) fn receive_dropped(&self) -> u64 {
         let dropped = self.echo.iter().map(|side| match side {
             EchoSide::Open { echo, .. } => echo.counters().receive_dropped,
-            EchoSide::Unopened | EchoSide::Refused(_) => 0,
+            EchoSide::Unopened => 0,
         });
         dropped.sum()
     }
@@ -128,7 +123,7 @@ impl Driver {
         counters.extend(NAMES.into_iter().zip(sum));
     }
 
-    fn on_echo_events(&mut self, mut events: Vec<EchoEvent>, now: Nanos) {
+    fn on_echo_events(&mut self, mut events: Vec<EchoEvent>) {
         for event in events.drain(..) {
             match event {
                 EchoEvent::Reply { token, rtt_us, .. } => {
@@ -139,7 +134,7 @@ impl Driver {
                     let mut timings = Timings::NONE;
                     timings.set_micros(Phase::Connect, rtt_us);
                     let phase = Some(Phase::Connect);
-                    self.finish(place, Outcome { phase, timings, ..Outcome::default() }, now);
+                    self.finish(place, Outcome { phase, timings, ..Outcome::default() });
                 }
                 EchoEvent::Unreachable { token, reason, code, from } => {
                     let Some(place) = self.flights.find(token) else { continue };
@@ -150,7 +145,7 @@ impl Driver {
                     let text = format!("{what}, code {code}, says {from}");
                     let failure = Failure::Unreachable;
                     let failed = Outcome::failed(failure, Phase::Connect, Timings::NONE, text);
-                    self.finish(place, failed, now);
+                    self.finish(place, failed);
                 }
                 EchoEvent::SendFailed { token, errno } => {
                     let Some(place) = self.flights.find(token) else { continue };
@@ -164,4 +159,14 @@ impl Driver {
         }
         self.echo_events = events;
     }
+}
+
+/// Why there is no echo socket: what the host ran out of, else that it does not let us.
+fn fault_of(error: EchoUnavailable) -> Fault {
+    let mut owners = [error.datagram, error.raw].map(|errno| owner_of(errno, false)).into_iter();
+    let lack = owners.find_map(|owner| match owner {
+        Owner::Engine(fault @ (Fault::Descriptors | Fault::Memory)) => Some(fault),
+        _ => None,
+    });
+    lack.unwrap_or(Fault::NotPermitted)
 }

@@ -3,35 +3,35 @@
 //! Owns: the ring, the probes on the wire, their deadlines. Knows no schedule: the shard launches
 //! and takes from [`Driver::finished`]. A panic inside a probe ends that probe as our own fault.
 
+use std::any::Any;
 use std::io;
-use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::time::Duration;
 
-use probes::http::Http;
-use probes::spec::{Host, HttpSpec, HttpUrl, TlsOptions};
-use probes::tcp::Tcp;
-use probes::tls::{Policy, Tls, server_name};
 use probes::{Failure, Nanos, Outcome, Phase, ProbeSpec, Timings};
 
 use crate::attempt::Attempt;
 use crate::clock::Clock;
 use crate::fault::Fault;
-use crate::ids::{SlotRef, Tick};
-use crate::limits::{LATE_MS_MAX, RING_ENTRIES, TICK_MS};
-use crate::monitor::{Monitor, address};
+use crate::ids::{MonitorId, SlotRef};
+use crate::limits::{FAULT_LOG_MS, LATE_MS_MAX, RING_ENTRIES, TICK_MS};
+use crate::monitor::Monitor;
 use crate::net::echo::EchoEvent;
 use crate::net::flight::{Flight, Flights, Stage};
 use crate::net::resolve::{Resolved, Resolver, ResolverConfig};
 use crate::net::ring::{Interest, Ring};
-use crate::net::stream::{AnyMachine, Buffers, Progress, Stream};
+use crate::net::stream::{Buffers, Progress};
 use crate::net::trust::Trust;
 use crate::sched::wheel::Wheel;
 
+mod connecting;
 mod echoing;
+mod redirecting;
 mod resolving;
+
+#[cfg(test)]
+mod tests;
 
 use echoing::EchoSide;
 
@@ -65,6 +65,8 @@ pub struct Driver {
     stalls: u64,
     inbox_ready: bool,
     panics: u64,
+    /// No log line about a fault of ours before.
+    log_again: Nanos,
     /// Replies whose check was over: late ones and duplicates.
     echo_late: u64,
 }
@@ -101,6 +103,7 @@ impl Driver {
             stalls: 0,
             inbox_ready: false,
             panics: 0,
+            log_again: Nanos(0),
             echo_late: 0,
         })
     }
@@ -131,21 +134,22 @@ impl Driver {
     }
 
     /// Starts an attempt. Its outcome comes through [`Driver::finished`], at once or later.
-    pub fn launch(&mut self, at: SlotRef, monitor: &Monitor, now: Nanos) {
-        let place = self.flights.insert(Flight {
-            at,
-            spec: Arc::clone(&monitor.spec),
-            started: now,
-            hop_started: now,
-            url: None,
-            hops: 0,
-            timings: Timings::NONE,
-            address: None,
-            stage: Stage::Resolving,
-        });
-        let deadline_ms = self.clock.unix_millis(now) + u64::from(monitor.timing.timeout_ms);
-        self.deadlines.arm(place, Tick(deadline_ms.div_ceil(TICK_MS)));
-        self.start_hop(place, now);
+    pub fn launch(&mut self, at: SlotRef, monitor: &Monitor) {
+        let flight = Flight::new(at, monitor, self.clock.now());
+        let deadline = self.clock.tick_after(flight.deadline);
+        let place = self.flights.insert(flight);
+        self.deadlines.arm(place, deadline);
+        self.start_hop(place);
+    }
+
+    /// True where nothing is left of any attempt: none on the wire, no deadline armed, no lookup
+    /// that somebody waits for, no outcome that was not fetched.
+    pub fn is_idle(&self) -> bool {
+        let waiting = self.resolver.waiting();
+        self.flights.is_empty()
+            && self.deadlines.is_empty()
+            && waiting == 0
+            && self.finished.is_empty()
     }
 
     /// Attempts that ended since this was last drained.
@@ -162,7 +166,7 @@ impl Driver {
     /// The errno of io_uring_enter(2): the shard cannot go on.
     pub fn turn(&mut self, until: Option<Nanos>) -> io::Result<Nanos> {
         let before = self.clock.now();
-        self.flush_echo(before)?;
+        self.flush_echo()?;
         self.arm_resolver()?;
         let retry = self.echo_waits().then(|| before.plus_millis(TICK_MS));
         let until = [until, self.next_deadline(), retry].into_iter().flatten().min();
@@ -229,134 +233,40 @@ impl Driver {
                     self.flights.get(place)
                 {
                     *armed = None;
-                    self.advance(place, now);
+                    self.advance(place);
                 }
             }
             KIND_INBOX => self.inbox_ready = true,
-            KIND_ECHO => self.receive_echo((token & PAYLOAD_MASK) as usize, true, now),
+            KIND_ECHO => self.receive_echo((token & PAYLOAD_MASK) as usize, true),
             KIND_RESOLVER => self.on_resolver_ready(token & PAYLOAD_MASK, now),
             _ => {}
         }
     }
 
-    /// Begins the exchange of this hop: finds the address, connects.
-    fn start_hop(&mut self, place: u32, now: Nanos) {
-        let Some(flight) = self.flights.get(place) else { return };
-        flight.hop_started = now;
-        flight.stage = Stage::Resolving;
-        let spec = Arc::clone(&flight.spec);
-        let url = flight.url.clone();
-        let host = url.as_deref().map_or_else(|| spec.host(), |url| &url.host);
-        match host {
-            Host::Addr { ip, scope } => self.connect(place, *ip, *scope, now),
-            Host::Name(name) => self.look_up(place, name, spec.family(), now),
-        }
-    }
-
-    /// The address is known: opens the connection or sends the echo request.
-    fn connect(&mut self, place: u32, ip: IpAddr, scope: u32, now: Nanos) {
-        let Some(flight) = self.flights.get(place) else { return };
-        flight.address = Some(ip);
-        let spec = Arc::clone(&flight.spec);
-        if matches!(*spec, ProbeSpec::Icmp(_)) {
-            return self.queue_echo(place, ip, scope);
-        }
-        let (url, hops) = (flight.url.clone(), flight.hops);
-        let port = url.as_ref().map_or_else(|| spec.port(), |url| url.port);
-        let to = match ip {
-            IpAddr::V4(_) => SocketAddr::new(ip, port),
-            IpAddr::V6(v6) => SocketAddr::V6(SocketAddrV6::new(v6, port, 0, scope)),
-        };
-        let opened = self.machine(&spec, url.as_deref(), hops, now).and_then(|machine| {
-            Stream::connect(to, machine, now)
-                .map_err(|(fault, errno)| (fault, format!("{to}: {}", errno.desc())))
-        });
-        match opened {
-            Ok(stream) => {
-                if let Some(flight) = self.flights.get(place) {
-                    flight.stage = Stage::Streaming { stream, armed: None };
-                }
-                self.advance(place, now);
-            }
-            Err((fault, text)) => self.fail(place, fault, text),
-        }
-    }
-
-    /// The machine for this hop.
-    fn machine(
-        &self,
-        spec: &ProbeSpec,
-        url: Option<&HttpUrl>,
-        hops: u8,
-        now: Nanos,
-    ) -> Result<AnyMachine, (Fault, String)> {
-        let wall_s = crate::clock::wall_millis() / 1_000;
-        match spec {
-            ProbeSpec::Tcp(tcp) => Ok(AnyMachine::Tcp(Tcp::new(tcp.expect_closed, now))),
-            ProbeSpec::Http(http) => {
-                let HttpSpec { url: first, options } = http.as_ref();
-                let url = url.unwrap_or(first);
-                let machine = Http::new(url, options, now);
-                if !url.tls {
-                    return Ok(AnyMachine::Http(Box::new(machine)));
-                }
-                // A name given for the first host says nothing about where a redirect leads.
-                let server_name = options.tls.server_name.clone().filter(|_| hops == 0);
-                let asked = TlsOptions { server_name, ..options.tls.clone() };
-                let policy = Policy { verify: asked.verify, expire_days: None };
-                self.tls(&url.host, &asked, policy, machine, now, wall_s)
-                    .map(|tls| AnyMachine::Https(Box::new(tls)))
-            }
-            ProbeSpec::Tls(tls) => {
-                let policy = Policy { verify: tls.tls.verify, expire_days: Some(tls.expire_days) };
-                let machine = Tcp::new(false, now);
-                self.tls(&tls.host, &tls.tls, policy, machine, now, wall_s)
-                    .map(|tls| AnyMachine::Tls(Box::new(tls)))
-            }
-            ProbeSpec::Icmp(_) => unreachable!("an echo has no stream"),
-        }
-    }
-
-    fn tls<M: probes::Machine>(
-        &self,
-        host: &Host,
-        options: &TlsOptions,
-        policy: Policy,
-        inner: M,
-        now: Nanos,
-        wall_s: u64,
-    ) -> Result<Tls<M>, (Fault, String)> {
-        let setup = |text: String| (Fault::TlsSetup, text);
-        let config = self.trust.get(options).ok_or_else(|| {
-            setup(format!("{}: not loaded", options.ca_file.as_deref().unwrap_or("system roots")))
-        })?;
-        let name = server_name(host, options).map_err(|error| setup(error.to_string()))?;
-        Tls::new(&config, name, policy, inner, now, wall_s)
-            .map_err(|error| setup(error.to_string()))
-    }
-
     /// Lets a stream go on as far as it can.
-    fn advance(&mut self, place: u32, now: Nanos) {
+    fn advance(&mut self, place: u32) {
         let Some(flight) = self.flights.get(place) else { return };
         let Stage::Streaming { stream, .. } = &mut flight.stage else { return };
         let (buffers, clock) = (&mut self.buffers, &self.clock);
         let progress = catch_unwind(AssertUnwindSafe(|| stream.advance(buffers, clock)));
-        self.on_progress(place, progress.ok(), now);
+        self.on_progress(place, progress);
     }
 
-    /// `None` stands for a panic in the machine.
-    fn on_progress(&mut self, place: u32, progress: Option<Progress>, now: Nanos) {
+    fn on_progress(&mut self, place: u32, progress: std::thread::Result<Progress>) {
         match progress {
-            Some(Progress::Wait(interest)) => self.arm(place, interest),
-            Some(Progress::Done(outcome)) => self.on_outcome(place, outcome, now),
-            Some(Progress::Failed(fault, errno)) => {
-                self.fail(place, fault, errno.desc().to_string());
-            }
-            None => {
-                self.panics += 1;
-                self.fail(place, Fault::Panic, "the probe panicked".to_string());
-            }
+            Ok(Progress::Wait(interest)) => self.arm(place, interest),
+            Ok(Progress::Done(outcome)) => self.on_outcome(place, outcome),
+            Ok(Progress::Failed(fault, errno)) => self.fail(place, fault, errno.desc().to_string()),
+            Err(panic) => self.fail_panicked(place, panic),
         }
+    }
+
+    fn fail_panicked(&mut self, place: u32, panic: Box<dyn Any + Send>) {
+        self.panics += 1;
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let text = format!("the probe panicked: {}", text.unwrap_or("without a word"));
+        self.fail(place, Fault::Panic, text);
     }
 
     fn arm(&mut self, place: u32, interest: Interest) {
@@ -389,39 +299,6 @@ impl Driver {
         }
     }
 
-    /// The exchange of this hop is over: follows a redirect, or ends the attempt.
-    fn on_outcome(&mut self, place: u32, mut outcome: Outcome, now: Nanos) {
-        let Some(flight) = self.flights.get(place) else { return };
-        let Some(location) = outcome.redirect.take() else {
-            return self.finish(place, outcome, now);
-        };
-        let spec = Arc::clone(&flight.spec);
-        let ProbeSpec::Http(http) = &*spec else { return self.finish(place, outcome, now) };
-        let base = flight.url.as_deref().unwrap_or(&http.url);
-        let refused = if flight.hops >= http.options.redirects_max {
-            let text = format!("more than {} redirects; last to {location}", flight.hops);
-            Some((Failure::RedirectLimit, text))
-        } else {
-            match address::redirect(base, &location) {
-                Ok(url) => {
-                    flight.url = Some(Box::new(url));
-                    None
-                }
-                Err(error) => Some((Failure::RedirectInvalid, error.to_string())),
-            }
-        };
-        if let Some((failure, text)) = refused {
-            let http = outcome.http;
-            let failed = Outcome::failed(failure, Phase::Transfer, outcome.timings, text);
-            return self.finish(place, Outcome { http, cert: outcome.cert, ..failed }, now);
-        }
-        flight.hops += 1;
-        flight.timings.add(&outcome.timings);
-        self.disarm(place);
-        self.flights.renew(place);
-        self.start_hop(place, now);
-    }
-
     /// Takes the hold of the ring off a stream that is about to close.
     fn disarm(&mut self, place: u32) {
         let token = self.flights.token(place);
@@ -441,7 +318,7 @@ impl Driver {
     }
 
     /// The attempt is over by the target's doing.
-    fn finish(&mut self, place: u32, mut outcome: Outcome, now: Nanos) {
+    fn finish(&mut self, place: u32, mut outcome: Outcome) {
         self.disarm(place);
         self.deadlines.disarm(place);
         let Some(flight) = self.flights.remove(place) else { return };
@@ -451,12 +328,13 @@ impl Driver {
         if let Some(http) = &mut outcome.http {
             http.redirects = flight.hops;
         }
-        if let (Some(detail), Some(url)) = (&mut outcome.detail, &flight.url) {
-            detail.url = url.to_string();
+        if let (Some(detail), Some(hop)) = (&mut outcome.detail, &flight.hop) {
+            detail.url = hop.url.to_string();
         }
         let total_us = match (&*flight.spec, timings.get(Phase::Connect)) {
             (ProbeSpec::Icmp(_), Some(round_trip)) => round_trip,
-            _ => now.micros_since(flight.started),
+            // The phases were measured during this turn: its own time is before them.
+            _ => self.clock.now().micros_since(flight.started),
         };
         let attempt = Attempt::of_target(outcome, total_us, flight.address);
         self.finished.push((flight.at, attempt));
@@ -467,11 +345,20 @@ impl Driver {
         self.disarm(place);
         self.deadlines.disarm(place);
         let Some(flight) = self.flights.remove(place) else { return };
-        let total_us = self.clock.now().micros_since(flight.started);
-        let mut attempt = Attempt::of_fault(fault, text, total_us);
+        let now = self.clock.now();
+        self.log_fault(flight.monitor, fault, &text, now);
+        let mut attempt = Attempt::of_fault(fault, text, now.micros_since(flight.started));
         attempt.outcome.timings = flight.timings;
         attempt.address = flight.address;
         self.finished.push((flight.at, attempt));
+    }
+
+    /// Writes down the faults whose cause only we can find.
+    fn log_fault(&mut self, monitor: MonitorId, fault: Fault, text: &str, now: Nanos) {
+        if matches!(fault, Fault::Panic | Fault::Other) && now >= self.log_again {
+            self.log_again = now.plus_millis(FAULT_LOG_MS);
+            tracing::error!(%monitor, fault = fault.name(), text, "a check failed by our fault");
+        }
     }
 
     /// Ends the probes whose deadline has passed. Everything that was ready has been read before.
@@ -479,8 +366,8 @@ impl Driver {
         let mut expired = std::mem::take(&mut self.expired);
         self.deadlines.expire(self.clock.tick(now), |place, _| expired.push(place));
         if expired.iter().any(|place| self.is_echoing(*place)) {
-            self.receive_echo(0, false, now);
-            self.receive_echo(1, false, now);
+            self.receive_echo(0, false);
+            self.receive_echo(1, false);
         }
         for place in expired.drain(..) {
             self.time_out(place, now);
@@ -494,10 +381,19 @@ impl Driver {
 
     fn time_out(&mut self, place: u32, now: Nanos) {
         // An answer that is there already is an answer, however late we look.
-        self.advance(place, now);
+        self.advance(place);
+        if self.deadlines.due(place).is_some() {
+            // It has gone on to another address, which has its own share of the time.
+            return;
+        }
         let dropped_now = self.receive_dropped();
         let Some(flight) = self.flights.get(place) else { return };
-        if self.stalled_until > flight.started {
+        if now < flight.deadline {
+            if !flight.is_connecting() || flight.untried() == 0 {
+                // The share of an address is over, and it did connect.
+                return self.deadlines.arm(place, self.clock.tick_after(flight.deadline));
+            }
+        } else if self.stalled_until > flight.started {
             let text = "the shard was stalled during this check".to_string();
             return self.fail(place, Fault::Late, text);
         }
@@ -508,20 +404,16 @@ impl Driver {
             }
             Stage::Streaming { stream, .. } => {
                 let ended = catch_unwind(AssertUnwindSafe(|| stream.time_out(now)));
-                self.on_progress(place, ended.ok(), now);
+                self.on_progress(place, ended);
             }
-            Stage::Echoing { dropped } => {
-                if dropped_now > *dropped {
-                    let text = "replies were dropped in our own receive buffer".to_string();
-                    return self.fail(place, Fault::ReceiveBuffer, text);
-                }
-                let failed = Outcome::failed(
-                    Failure::TimedOut,
-                    Phase::Connect,
-                    Timings::NONE,
-                    String::new(),
-                );
-                self.finish(place, failed, now);
+            Stage::Echoing { dropped } if dropped_now > *dropped => {
+                let text = "replies were dropped in our own receive buffer".to_string();
+                self.fail(place, Fault::ReceiveBuffer, text);
+            }
+            Stage::Echoing { .. } => {
+                let (timings, text) = (Timings::NONE, String::new());
+                let failed = Outcome::failed(Failure::TimedOut, Phase::Connect, timings, text);
+                self.finish(place, failed);
             }
         }
     }

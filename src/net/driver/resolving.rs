@@ -82,20 +82,18 @@ impl Driver {
         let mut timings = Timings::NONE;
         timings.set(Phase::Resolve, flight.hop_started, now);
         let error = match result {
-            Ok(addresses) => {
+            Ok(addresses) if !addresses.list.is_empty() => {
                 flight.timings.add(&timings);
-                let first = addresses.list.first().copied();
-                match first {
-                    Some(ip) => return self.connect(place, ip, 0, now),
-                    None => ResolveError::NoAddress,
-                }
+                flight.addresses = addresses.list;
+                return self.connect_next(place);
             }
+            Ok(_) => ResolveError::NoAddress,
             Err(error) => error,
         };
         match error.result() {
             CheckResult::Down(failure) => {
                 let failed = Outcome::failed(failure, Phase::Resolve, timings, error.to_string());
-                self.finish(place, failed, now);
+                self.finish(place, failed);
             }
             CheckResult::Unknown(fault) => self.fail(place, fault, error.to_string()),
             CheckResult::Up | CheckResult::Missed(_) => {

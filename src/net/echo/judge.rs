@@ -24,7 +24,7 @@ use crate::clock::BothClocks;
 pub enum EchoEvent {
     /// The target answered.
     Reply {
-        /// As given to [`Echo::queue`].
+        /// As given to [`Echo::queue`](super::Echo::queue).
         token: u64,
         /// Round trip in microseconds, by the kernel's receive stamp where it can be believed.
         rtt_us: u32,
@@ -35,7 +35,7 @@ pub enum EchoEvent {
     },
     /// A router or the target said that the request did not arrive.
     Unreachable {
-        /// As given to [`Echo::queue`].
+        /// As given to [`Echo::queue`](super::Echo::queue).
         token: u64,
         /// Unreachable, or lost on the way.
         reason: Reason,
@@ -46,7 +46,7 @@ pub enum EchoEvent {
     },
     /// The kernel did not take the request. [`crate::fault::owner_of`] knows the fault.
     SendFailed {
-        /// As given to [`Echo::queue`].
+        /// As given to [`Echo::queue`](super::Echo::queue).
         token: u64,
         /// Of sendmmsg(2).
         errno: Errno,

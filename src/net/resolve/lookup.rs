@@ -73,7 +73,7 @@ pub enum Lookup {
 /// The end of a lookup that was [`Lookup::Pending`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resolved {
-    /// As given to [`Resolver::lookup`].
+    /// As given to [`Resolver::lookup`](super::Resolver::lookup).
     pub token: u64,
     /// The addresses, or why there are none.
     pub result: Result<Addresses, ResolveError>,
@@ -105,7 +105,7 @@ const _: () = assert!(RESOLVE_WAITING_MAX < 1 << 24);
 /// A socket to poll once.
 #[derive(Debug)]
 pub struct Watch<'a> {
-    /// To give back to [`Resolver::on_ready`].
+    /// To give back to [`Resolver::on_ready`](super::Resolver::on_ready).
     pub key: WatchKey,
     /// The socket.
     pub fd: BorrowedFd<'a>,
