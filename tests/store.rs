@@ -8,6 +8,8 @@ mod backend;
 mod history;
 #[path = "store/monitors.rs"]
 mod monitors;
+#[path = "store/replay.rs"]
+mod replay;
 #[path = "store/retention.rs"]
 mod retention;
 #[path = "store/sqlite_file.rs"]

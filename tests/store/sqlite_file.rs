@@ -2,7 +2,7 @@
 
 use engine::ids::MonitorId;
 use engine::store::view::Range;
-use engine::store::{Retention, RunId, SqliteReader, SqliteStore, StoreError};
+use engine::store::{Gap, Retention, RunId, SqliteReader, SqliteStore, StoreError};
 
 use crate::backend::*;
 
@@ -152,4 +152,17 @@ fn the_file_has_the_settings_that_durability_needs() {
     assert_eq!(number("user_version"), 2);
     let mode: String = shell.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
+}
+
+#[test]
+fn a_gap_recorded_again_takes_the_place_of_the_first() {
+    let backend = Sqlite::new();
+    let mut store = backend.store();
+    let gap = Gap { number: 3, from_ms: T0, to_ms: T0 + 60_000, results: 900 };
+    store.record_gap(RunId(1), &gap).unwrap();
+    store.record_gap(RunId(1), &Gap { results: 1_000, ..gap }).unwrap();
+    let rows = "SELECT count(*), sum(results) FROM gaps";
+    let found: (i64, i64) =
+        backend.shell().query_row(rows, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(found, (1, 1_000));
 }
