@@ -3,8 +3,9 @@
 //! Owns: the layout of a payload. Numbers are little-endian, texts and lists have their length
 //! before them. In order: the stamp (run, its start, time of writing), shard, number, changes of
 //! verdict, samples (few as rows, many as a `store::blob`, whose durations come back within 0.8 %,
-//! as the database keeps them too), words. Changes stand before the samples so that they are read without
-//! unpacking. Reading takes nothing on trust: a wrong length is an error, never an allocation.
+//! as the database keeps them too), words. Changes stand before the samples so that they are read
+//! without unpacking. Reading takes nothing on trust: a wrong length is an error, never an
+//! allocation.
 
 use std::sync::Arc;
 

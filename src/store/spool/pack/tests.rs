@@ -1,3 +1,5 @@
+//! What is packed comes back, whatever it is; what was changed or cut never does harm.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -134,9 +136,9 @@ fn a_payload_cut_anywhere_is_an_error() {
 
 proptest! {
     #[test]
-    fn a_changed_payload_never_panics(changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..8)) {
+    fn a_changed_payload_never_panics(changes: [(usize, u8); 8], count in 1..=8usize) {
         let mut packed = pack_batch(STAMP, &full_batch());
-        for (at, byte) in changes {
+        for (at, byte) in changes.into_iter().take(count) {
             let at = at % packed.len();
             packed[at] = byte;
         }
