@@ -1,10 +1,10 @@
 //! Results on disk while the database is away: a log of batches, appended, replayed, removed.
 //!
-//! Owns: when a batch is safe ([`Spool::append`] returns after it is durable), the order of a
-//! replay, and what the files are called. `disk` is what it asks of a disk, `frame` the bytes of a
-//! file, `pack` the bytes of a batch, `recover` what a start finds, `replay` the way back to the
-//! store, `thin` what is dropped when there is no more room, `limit` the bounds and what is counted. Uses no clock. A batch is appended with one write and one fdatasync for
-//! all of a call; replayed files are deleted whole. That a batch counts once, however often it is
+//! Owns: when a batch is safe ([`Spool::append`] returns after it is durable), and what the files
+//! are called. `disk` is what it asks of a disk, `frame` the bytes of a file, `pack` the bytes of a
+//! batch, `recover` what a start finds, `replay` the way back to the store, `thin` what is dropped
+//! when there is no more room, `limit` the bounds and what is counted. Uses no clock. All batches
+//! of a call cost one write and one fdatasync. That a batch counts once, however often it is
 //! replayed, is the store's part: see [`super::Store::append`].
 //!
 //! Files: `<first number in hex>.seg`, `.new` while one is rewritten, and `.bad` with the bytes
