@@ -13,9 +13,12 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::api;
+use crate::api::legacy::Legacy;
 use crate::boot::{Engine, EngineError};
 use crate::limits::DRAIN_MS_MAX;
 use crate::metrics::page::Page;
+
+pub mod view;
 
 /// How often the control thread looks whether every thread lives.
 const WATCH: Duration = Duration::from_millis(100);
@@ -77,7 +80,8 @@ impl Listener {
     }
 }
 
-/// Runs the control thread until the engine has stopped, for whatever reason.
+/// Runs the control thread until the engine has stopped, for whatever reason. `legacy` is what the
+/// original's API works with.
 ///
 /// # Errors
 ///
@@ -85,13 +89,16 @@ impl Listener {
 pub fn run(
     mut engine: Engine,
     listener: Listener,
+    legacy: Legacy,
     mut control: Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let page = Page::registry(engine.published(), engine.store_counts());
         let listener = TcpListener::from_std(listener.0)?;
-        let server = axum::serve(listener, api::routes(page)).into_future();
+        let routes = api::routes(page, legacy);
+        let service = routes.into_make_service_with_connect_info::<SocketAddr>();
+        let server = axum::serve(listener, service).into_future();
         tokio::select! {
             ended = watch(&mut engine, &mut control) => ended,
             served = server => Err(ControlError::System(served.err().unwrap_or_else(|| {

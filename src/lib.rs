@@ -13,7 +13,9 @@
 //! | [`sched`] | when checks start: timer wheel, spread, the due list |
 //! | [`monitor`] | what to watch: rows read and checked, tables, verdicts, messages |
 //! | [`config`] | the file of monitors and settings: read, checked, compared |
+//! | [`env`](mod@env) | variables and `.env` files, with the names of the original service |
 //! | [`metrics`] | numbers about ourselves: the ledger, snapshots, the page |
+//! | [`logs`] | the original's log files: lines, files and the thread that writes them |
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
@@ -46,7 +48,11 @@ pub mod monitor;
 
 pub mod config;
 
+pub mod env;
+
 pub mod metrics;
+
+pub mod logs;
 
 pub mod messages;
 

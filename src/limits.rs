@@ -311,6 +311,63 @@ const _: () =
     assert!(COMPACT_SAMPLES_MAX + COMMIT_BATCHES_MAX * BATCH_SAMPLES_MAX <= BLOB_SAMPLES_MAX);
 const _: () = assert!(COMMIT_BATCHES_MAX <= STORE_PENDING_BATCHES_MAX);
 
+/// Largest `.env` file, in bytes.
+pub const ENV_FILE_BYTES_MAX: u64 = 1 << 20;
+/// Longest value of a `.env` file after expansion, in bytes: `A=${A}${A}` doubles with each line.
+pub const ENV_VALUE_BYTES_MAX: usize = 32 * 1_024;
+/// Most checks at once that `ASYNC_MAX_CONCURRENT` and `ASYNC_THREAD_COUNT` may ask for, in checks.
+pub const ENV_IN_FLIGHT_MAX: u64 = 1 << 20;
+
+/// Most monitors that one round of `engine performance` checks at once, in monitors.
+pub const PERFORMANCE_ROUND_MAX: usize = 100_000;
+/// Longest wait of `engine status` and `engine stop` for each step, in milliseconds.
+pub const REMOTE_WAIT_MS: u64 = 5_000;
+/// Longest answer that `engine status` and `engine stop` read, in bytes.
+pub const REMOTE_ANSWER_BYTES_MAX: u64 = 1 << 20;
+
+/// How long a session of the dashboard lasts, in milliseconds: 12 hours.
+pub const SESSION_MS: u64 = 12 * 3_600 * 1_000;
+/// Sessions of the dashboard at once; past it the oldest ends.
+pub const SESSIONS_MAX: usize = 256;
+/// Longest credentials in an `Authorization` field, in bytes.
+pub const TOKEN_BYTES_MAX: usize = 4_096;
+/// Longest life of a signed token, in hours: a year.
+pub const TOKEN_HOURS_MAX: u64 = 365 * 24;
+/// Time over which wrong passwords are counted, in milliseconds.
+pub const LOGIN_WINDOW_MS: u64 = 60_000;
+/// Wrong passwords from one address in that time; past it none is looked at.
+pub const LOGIN_FAILURES_MAX: u32 = 10;
+/// Wrong passwords from all addresses in that time; past it none is looked at.
+pub const LOGIN_FAILURES_ALL_MAX: u32 = 200;
+/// Addresses whose wrong passwords are counted apart.
+pub const LOGIN_ADDRESSES_MAX: usize = 1_024;
+/// Largest body of a request to the API, in bytes.
+pub const API_BODY_BYTES_MAX: usize = 8_192;
+/// Monitors in one answer of the API, in monitors: about 20 MB of JSON. `?limit=` and `?offset=`
+/// give the others.
+pub const API_ROWS_MAX: usize = 50_000;
+/// Monitors on one page of the dashboard.
+pub const DASHBOARD_ROWS_MAX: usize = 200;
+/// Answers that read the store at once: one that is slow must not stop the others.
+pub const API_READS_MAX: usize = 2;
+/// Bytes that are read from the end of a log file.
+pub const LOG_TAIL_BYTES_MAX: u64 = 1 << 20;
+/// Lines of a log file in one answer.
+pub const LOG_TAIL_LINES_MAX: usize = 10_000;
+
+/// Messages to the thread of the original's log files; each is a batch of results or a line.
+pub const LOG_QUEUE_MESSAGES_MAX: usize = 1_024;
+/// Messages that are turned into lines before those are written: about 16 MB of text.
+pub const LOG_ROUND_MESSAGES_MAX: usize = 64;
+/// Log files open at once, out of [`DESCRIPTORS_RESERVED`].
+pub const LOG_FILES_OPEN_MAX: usize = 64;
+/// Largest log file, in bytes; one older file of this size stays beside it.
+pub const LOG_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Time between two `[STATS]` lines, in milliseconds: as in the original.
+pub const LOG_STATS_MS: u64 = 60_000;
+
+const _: () = assert!(LOG_FILES_OPEN_MAX * 2 <= DESCRIPTORS_RESERVED);
+
 /// Length of a spool segment, in bytes: half an hour of results at a million monitors a minute is
 /// a dozen files, and rewriting one takes well under a second.
 pub const SPOOL_SEGMENT_BYTES_MAX: u64 = 64 << 20;

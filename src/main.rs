@@ -2,16 +2,29 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::CommandFactory;
 use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
-use engine::cli::{check, exit, look, start};
+use engine::cli::{check, config_cmd, exit, look, remote, start, trial};
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    if std::env::args_os().len() < 2 {
+        // Help is what the original gives to whoever asks for nothing.
+        println!("{}", Args::command().render_long_help());
+        return ExitCode::from(exit::OK);
+    }
+    let args = match Args::read(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) => error.exit(),
+    };
     let style = Style::stdout(args.color);
     let code = match &args.command {
         Command::Start(start) => start::run(start, &style),
+        Command::Config(config) => config_cmd::run(config, &style),
+        Command::Test(start) => trial::test(start, &style),
+        Command::Performance(start) => trial::performance(start),
+        Command::Status(start) => remote::status(start),
+        Command::Stop(start) => remote::stop(start),
         Command::Check(check) => check::run(check, &style),
         Command::Validate(validate) => look::validate(validate),
         Command::Monitors(monitors) => look::monitors(monitors, &style),

@@ -1,6 +1,6 @@
-//! The HTTP side of the engine: metrics and health.
+//! The HTTP side of the engine: metrics and health, and the original service's API.
 //!
-//! Owns: the routes. Runs on the control thread and reads snapshots only: it cannot slow a probe.
+//! Owns: the routes. Runs on the control thread, apart from the shards: it cannot slow a probe.
 
 use std::sync::Arc;
 
@@ -12,15 +12,18 @@ use axum::routing::get;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+pub mod legacy;
+
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The routes: `/metrics`, `/-/healthy`, `/-/ready`.
-pub fn routes(registry: Registry) -> Router {
+/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, and those of [`legacy`].
+pub fn routes(registry: Registry, legacy: legacy::Legacy) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(|| async { "ready\n" }))
         .with_state(Arc::new(registry))
+        .merge(legacy::routes(legacy))
 }
 
 async fn metrics(State(registry): State<Arc<Registry>>) -> Response {

@@ -27,7 +27,8 @@ use crate::net::trust::{Trust, TrustError};
 use crate::sample::{SampleBatch, Transition};
 use crate::store::spool::Spool;
 use crate::store::{
-    NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreThread, SyncReport, ToStore,
+    NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreThread, SyncReport, Tap,
+    ToStore,
 };
 
 pub mod once;
@@ -50,6 +51,8 @@ pub struct Options {
     pub in_flight_max: usize,
     /// How long and how much is kept.
     pub retention: Retention,
+    /// A PEM file with the roots that handshakes trust; `None` for the system's.
+    pub roots: Option<PathBuf>,
 }
 
 /// Why the engine does not start, or does not go on.
@@ -128,7 +131,7 @@ impl Engine {
         options: &Options,
         tell: impl FnMut(Vec<Transition>) + Send + 'static,
     ) -> Result<Engine, EngineError> {
-        let trust = Trust::system()?;
+        let trust = Trust::of(options.roots.as_deref())?;
         let resolver =
             ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
         let store = Box::new(SqliteStore::open(&options.data_dir, options.retention)?);
@@ -259,6 +262,16 @@ impl Engine {
         let (reply, answer) = channel();
         self.to_store.send(ToStore::States { reply }).map_err(|_| EngineError::StoreDied)?;
         Ok(answer.recv().map_err(|_| EngineError::StoreDied)??)
+    }
+
+    /// Calls `tap` with batches once they are recorded, from now on, on the store thread.
+    ///
+    /// # Errors
+    ///
+    /// The store has ended.
+    pub fn tap(&self, tap: impl FnMut(&[SampleBatch]) + Send + 'static) -> Result<(), EngineError> {
+        let tap = ToStore::Tap(Tap(Box::new(tap)));
+        self.to_store.send(tap).map_err(|_| EngineError::StoreDied)
     }
 
     /// Where the snapshots of the shards are found.

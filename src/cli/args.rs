@@ -4,13 +4,15 @@
 //! `ENGINE_*`, so that a unit or a container needs no command line. What was not given is absent:
 //! the file comes after the flags, and the defaults named in the help after both.
 
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args as FlagSet, CommandFactory, Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{Args as FlagSet, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use probes::spec::Family;
 
@@ -25,7 +27,7 @@ pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCA
 
 /// Checks that your sites, ports, hosts and certificates answer, and how fast.
 #[derive(Debug, Parser)]
-#[command(name = "engine", version, after_help = help::ENGINE, arg_required_else_help = true)]
+#[command(name = "engine", version, after_help = help::ENGINE)]
 #[command(propagate_version = true)]
 pub struct Args {
     /// What to do.
@@ -51,8 +53,23 @@ pub enum ColorWhen {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the engine: check all monitors, keep the results, serve the metrics
+    /// Run the engine: check all monitors, keep the results, serve the metrics and the API
+    #[command(alias = "manager", after_help = help::START)]
     Start(StartArgs),
+    /// Show every setting of a start, its value and where it came from
+    Config(ConfigArgs),
+    /// Check the first enabled monitor once, as a start would, and write nothing
+    #[command(after_help = help::TRIAL)]
+    Test(StartArgs),
+    /// Check 100, 300, 500, 1000 and more monitors at once, write nothing and show the speed
+    #[command(after_help = help::TRIAL)]
+    Performance(StartArgs),
+    /// Ask a running engine how it is, over its API
+    #[command(after_help = help::REMOTE)]
+    Status(StartArgs),
+    /// Stop a running engine in order, over its API
+    #[command(after_help = help::REMOTE)]
+    Stop(StartArgs),
     /// Check targets once, now, and show where the time went
     Check(CheckArgs),
     /// Read a configuration and say what is wrong with it
@@ -71,9 +88,8 @@ pub enum Command {
     },
 }
 
-/// Flags of `start`.
-#[derive(Debug, FlagSet)]
-#[command(after_help = help::START)]
+/// Flags of `start`, and of the commands that settle the same settings.
+#[derive(Debug, Default, FlagSet)]
 pub struct StartArgs {
     /// File with the monitors
     #[arg(short, long, value_name = "FILE", env = "ENGINE_CONFIG")]
@@ -95,13 +111,14 @@ pub struct StartArgs {
     #[arg(long, value_name = "N", env = "ENGINE_MAX_IN_FLIGHT")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub max_in_flight: Option<u32>,
-    /// Form of the log lines on standard error [default: text]
+    /// Form of the log lines: text or json on standard error, or original: bare lines on standard
+    /// output and the files of the original below `logs` [default: text]
     #[arg(long, value_name = "FORM", env = "ENGINE_LOG_FORMAT", value_parser = log_formats())]
     pub log_format: Option<LogFormat>,
     /// Least important log lines to write: error, warn, info, debug, trace, or a filter such as
-    /// `info,engine::store=debug`
-    #[arg(long, value_name = "LEVEL", env = "ENGINE_LOG_LEVEL", default_value = "info")]
-    pub log_level: String,
+    /// `info,engine::store=debug` [default: info]
+    #[arg(long, value_name = "LEVEL", env = "ENGINE_LOG_LEVEL")]
+    pub log_level: Option<String>,
     /// Days to keep single results; changes of verdict stay longer [default: 7]
     #[arg(long, value_name = "DAYS", env = "ENGINE_RETENTION")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(RETENTION_DAYS_MAX)))]
@@ -109,6 +126,94 @@ pub struct StartArgs {
     /// Stop in order after this time: demos and tests
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
+    /// Take only the first N monitors
+    #[arg(long, value_name = "N", overrides_with = "limit")]
+    pub limit: Option<String>,
+    /// Take only part K of the monitors, in parts of SIZE: several engines share one list
+    #[arg(long, value_name = "K-SIZE", overrides_with = "chunk")]
+    pub chunk: Option<String>,
+    /// Let `.env.test` in the current folder go before all other variables; the bare word `test`
+    /// does the same
+    #[arg(long, overrides_with = "test")]
+    pub test: bool,
+    #[arg(hide = true, value_parser = ["test"])]
+    word: Option<String>,
+    /// The flags above whose value is a variable's.
+    #[arg(skip)]
+    pub of_variables: Vec<String>,
+}
+
+impl StartArgs {
+    /// True where `.env.test` is asked for.
+    pub fn wants_test(&self) -> bool {
+        self.test || self.word.is_some()
+    }
+}
+
+/// Flags of `config`.
+#[derive(Debug, FlagSet)]
+#[command(after_help = help::CONFIG)]
+pub struct ConfigArgs {
+    /// Settled as for a start.
+    #[command(flatten)]
+    pub start: StartArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Args {
+    /// Reads the command line. Commands may be written in capitals, as the original took them, and
+    /// `--limit=`, `--chunk=` and `--test` may stand before the command.
+    ///
+    /// # Errors
+    ///
+    /// Wrong usage, or a text to show: what clap has to say.
+    pub fn read(line: impl IntoIterator<Item = OsString>) -> Result<Args, clap::Error> {
+        let mut words: Vec<OsString> = line.into_iter().collect();
+        let ahead = words.iter().skip(1).take_while(|word| stands_anywhere(word)).count();
+        if let Some(command) = words.get_mut(1 + ahead) {
+            let lower = command.to_ascii_lowercase();
+            if Args::command().get_subcommands().any(|known| is_named(known, &lower)) {
+                *command = lower;
+                words[1..=1 + ahead].rotate_right(1);
+            }
+        }
+        let matches = Args::command().try_get_matches_from(words)?;
+        let mut args = Args::from_arg_matches(&matches)?;
+        if let Some((_, given)) = matches.subcommand()
+            && let Some(start) = args.command.start_mut()
+        {
+            let by_variable =
+                |id: &&clap::Id| given.value_source(id.as_str()) == Some(ValueSource::EnvVariable);
+            start.of_variables = given.ids().filter(by_variable).map(clap::Id::to_string).collect();
+        }
+        Ok(args)
+    }
+}
+
+fn stands_anywhere(word: &OsStr) -> bool {
+    word.to_str().is_some_and(|word| {
+        word == "--test" || word.starts_with("--limit=") || word.starts_with("--chunk=")
+    })
+}
+
+fn is_named(known: &clap::Command, word: &OsStr) -> bool {
+    word == "help" || word == known.get_name() || known.get_all_aliases().any(|name| word == name)
+}
+
+impl Command {
+    fn start_mut(&mut self) -> Option<&mut StartArgs> {
+        match self {
+            Command::Start(start)
+            | Command::Test(start)
+            | Command::Performance(start)
+            | Command::Status(start)
+            | Command::Stop(start) => Some(start),
+            Command::Config(config) => Some(&mut config.start),
+            _ => None,
+        }
+    }
 }
 
 /// Flags of `check`.
@@ -302,8 +407,9 @@ fn kinds() -> impl TypedValueParser<Value = Kind> {
 }
 
 fn log_formats() -> impl TypedValueParser<Value = LogFormat> {
-    PossibleValuesParser::new(["text", "json"]).map(|name| match name.as_str() {
+    PossibleValuesParser::new(["text", "json", "original"]).map(|name| match name.as_str() {
         "json" => LogFormat::Json,
+        "original" => LogFormat::Original,
         _ => LogFormat::Text,
     })
 }

@@ -25,12 +25,36 @@ Examples:
   engine start -c monitors.yaml --cores=4 --data-dir /var/lib/engine
   engine start -c monitors.yaml --listen 0.0.0.0:8787 --log-format json
   engine start --demo --duration 30s
+  engine start -c monitors.yaml --chunk=2-300         # monitors 301 to 600
 
 The data folder is $STATE_DIRECTORY where systemd sets it, else $XDG_DATA_HOME/engine or
 ~/.local/share/engine. On a terminal a live table is shown; q or Ctrl-C stops in order.
 
 Exit codes: 0 stopped in order, 1 failed, 2 wrong usage, 78 the host or the configuration is not
 fit for a start: the line on standard error says what to change.";
+
+/// Below the flags of `config`.
+pub const CONFIG: &str = "\
+Examples:
+  engine config
+  engine config --config monitors.yaml --cores 4 --json
+
+A flag goes before the environment, that before `.env` (looked for here and in the folders above),
+that before the file, and all before the default. Secrets are not shown.";
+
+/// Below the flags of `test` and `performance`.
+pub const TRIAL: &str = "\
+Examples:
+  engine test --config monitors.yaml
+  engine performance --config monitors.yaml --limit=1000";
+
+/// Below the flags of `status` and `stop`.
+pub const REMOTE: &str = "\
+Examples:
+  engine status
+  engine stop --chunk=2-300
+
+Address, name and password are those that a start with the same settings uses.";
 
 /// Below the flags of `check`.
 pub const CHECK: &str = "\

@@ -35,7 +35,7 @@ pub fn run(args: &CheckArgs, style: &Style) -> u8 {
     }
 }
 
-type Refusal = (u8, String);
+pub(super) type Refusal = (u8, String);
 
 fn reports(args: &CheckArgs) -> Result<Vec<CheckReport>, Refusal> {
     let mut interner = Interner::default();
@@ -48,7 +48,14 @@ fn reports(args: &CheckArgs) -> Result<Vec<CheckReport>, Refusal> {
         monitors.push(monitor(monitors.len() as u64, checked));
     }
     let trust = Trust::system().map_err(|error| (exit::UNKNOWN, error.to_string()))?;
-    for monitor in &monitors {
+    let attempts = attempts(&monitors, trust)?;
+    let pairs = args.targets.iter().zip(monitors.iter().zip(attempts));
+    Ok(pairs.map(|(target, (monitor, attempt))| report(target, monitor, &attempt)).collect())
+}
+
+/// Makes one attempt for each monitor, all at once, and returns them in order.
+pub(super) fn attempts(monitors: &[Monitor], trust: Trust) -> Result<Vec<Attempt>, Refusal> {
+    for monitor in monitors {
         let loaded = match &*monitor.spec {
             ProbeSpec::Http(http) => trust.load(&http.options.tls),
             ProbeSpec::Tls(tls) => trust.load(&tls.tls),
@@ -59,11 +66,9 @@ fn reports(args: &CheckArgs) -> Result<Vec<CheckReport>, Refusal> {
     let resolver =
         ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))
             .map_err(|error| (exit::UNKNOWN, error.to_string()))?;
-    let attempts = check_once(&monitors, trust, resolver).map_err(|error| {
+    check_once(monitors, trust, resolver).map_err(|error| {
         (exit::UNKNOWN, format!("io_uring: {error}; `engine doctor` says what to change"))
-    })?;
-    let pairs = args.targets.iter().zip(monitors.iter().zip(attempts));
-    Ok(pairs.map(|(target, (monitor, attempt))| report(target, monitor, &attempt)).collect())
+    })
 }
 
 /// One row per target. A flag goes to the targets that it fits; one that fits none of them is left
@@ -118,7 +123,7 @@ fn flags(args: &CheckArgs) -> MonitorRow {
     }
 }
 
-fn monitor(id: u64, checked: Checked) -> Monitor {
+pub(super) fn monitor(id: u64, checked: Checked) -> Monitor {
     Monitor {
         id: MonitorId(id),
         kind: checked.kind,
@@ -129,7 +134,7 @@ fn monitor(id: u64, checked: Checked) -> Monitor {
     }
 }
 
-fn report(target: &str, monitor: &Monitor, attempt: &Attempt) -> CheckReport {
+pub(super) fn report(target: &str, monitor: &Monitor, attempt: &Attempt) -> CheckReport {
     let now_ms = wall_millis();
     let told = Told {
         kind: monitor.kind,

@@ -14,6 +14,7 @@ use crate::cli::{
 };
 use crate::clock::wall_millis;
 use crate::config::Loaded;
+use crate::env::Env;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Wanted};
@@ -34,8 +35,12 @@ fn show(text: Result<String, impl ToString>, code: u8) -> u8 {
     }
 }
 
+/// The folder of a start from here: `.env` may name it. One that cannot be read is left to the
+/// start to tell.
 fn folder(asked: &Option<PathBuf>) -> PathBuf {
-    data_dir(asked.clone(), |name| std::env::var_os(name).map(PathBuf::from))
+    let env = Env::of_process(false).unwrap_or_default();
+    let value = |name: &str| env.value(name).map(PathBuf::from);
+    data_dir(asked.clone().or_else(|| value("ENGINE_DATA_DIR")), value)
 }
 
 /// Reads a file of monitors and says what is wrong with it.
@@ -70,8 +75,8 @@ pub fn monitors(args: &MonitorsArgs, style: &Style) -> u8 {
         verdict: args.verdict,
         name: args.name.clone(),
         tag: args.tag.clone(),
-        problems: false,
         limit: args.limit as usize,
+        ..Filter::default()
     };
     let found =
         SqliteReader::open(&folder(&args.data_dir)).and_then(|mut reader| reader.monitors(&filter));

@@ -28,6 +28,8 @@ pub mod doctor;
 
 pub mod live;
 
+pub mod original_log;
+
 pub mod logs;
 
 pub mod feed;
@@ -36,7 +38,21 @@ pub mod look;
 
 pub mod check;
 
+pub mod settle;
+
+pub mod config_cmd;
+
+pub mod keys;
+
+pub mod instance;
+
+pub mod api_setup;
+
 pub mod start;
+
+pub mod trial;
+
+pub mod remote;
 
 /// What `--json` prints: rows and findings as they are.
 ///

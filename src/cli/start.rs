@@ -1,6 +1,6 @@
 //! `engine start`: settles what was asked, starts the engine and stays until it has stopped.
 //!
-//! Owns: the order flag, environment, file, default; the demo. Everything that is wrong before the
+//! Owns: the steps of a start; the demo. Everything that is wrong before the
 //! start is told with what to do about it, and the exit code says that another try is in vain.
 
 use std::fs;
@@ -8,17 +8,23 @@ use std::io::{self, IsTerminal};
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::api::legacy::Legacy;
 use crate::boot::{Applied, Engine, Options};
-use crate::cli::args::{LISTEN_DEFAULT, StartArgs, data_dir};
+use crate::cli::api_setup::{self, SetupError};
+use crate::cli::args::StartArgs;
 use crate::cli::feed::Feed;
+use crate::cli::instance::Instance;
+use crate::cli::settle::{Layers, Refusal, Settled, failed, unfit};
 use crate::cli::style::Style;
-use crate::cli::{doctor, exit, logs};
+use crate::cli::{doctor, exit, logs, original_log};
+use crate::config::database::Database;
 use crate::config::{Loaded, Settings};
 use crate::control::{self, Control, Listener};
 use crate::farm::Farm;
 use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
-use crate::limits::INFLIGHT_DEFAULT;
+use crate::logs::Logs;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
@@ -37,21 +43,6 @@ pub fn run(args: &StartArgs, style: &Style) -> u8 {
             code
         }
     }
-}
-
-/// Why there is no start, or no clean end.
-struct Refusal {
-    code: u8,
-    text: String,
-}
-
-/// Something that another try would not mend.
-fn unfit(error: impl ToString) -> Refusal {
-    Refusal { code: exit::CONFIG, text: format!("error: {}", error.to_string()) }
-}
-
-fn failed(error: impl ToString) -> Refusal {
-    Refusal { code: exit::DOWN, text: format!("error: {}", error.to_string()) }
 }
 
 /// Where the monitors come from.
@@ -74,104 +65,186 @@ impl Origin {
 
 fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
     let mut interner = Interner::default();
-    let (origin, loaded, data_dir) = origin(args, &mut interner)?;
-    let settings = loaded.settings.clone();
+    let allowed = placement::shard_cpus(None).map_err(unfit)?.len();
+    let layers = Layers::read(args, allowed)?;
+    let (origin, mut loaded, settled) = origin(args, layers, &mut interner)?;
+    settled.choose(&mut loaded, &mut interner);
     let live = args.demo && io::stdout().is_terminal();
-    let log_file = live.then(|| data_dir.join("engine.log"));
-    let format = args.log_format.or(settings.log_format).unwrap_or_default();
-    logs::start(&args.log_level, format, log_file.as_deref()).map_err(unfit)?;
-
-    let options = options(args, &settings, data_dir)?;
-    let listen = args.listen.or(settings.listen).unwrap_or(LISTEN_DEFAULT);
-    let listen = Listener::bind(listen).map_err(unfit)?;
-    let address = listen.address().map_err(unfit)?;
-    let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
-    let applied = match engine.apply(SOURCE, loaded) {
-        Ok(applied) => applied,
-        Err(error) => {
-            let ended = engine.finish();
-            return Err(failed(format!(
-                "{error}{}",
-                ended.err().map_or(String::new(), |more| format!("; {more}"))
-            )));
-        }
-    };
-    log_applied(&applied);
-    let started = || {
-        tracing::info!(
-            shards = options.cpus.len(),
-            in_flight_max = options.in_flight_max,
-            data_dir = %options.data_dir.display(),
-            metrics = %format!("http://{address}/metrics"),
-            "started"
-        );
-    };
-    let mut feed = match &origin {
-        Origin::Demo(..) => Some(
-            Feed::start(&options.data_dir, address, engine.published(), style.clone())
-                .map_err(failed)?,
-        ),
-        Origin::File(_) => None,
-    };
-    let until = args.duration.map(|duration| std::time::Instant::now() + duration);
-    let stop = || {
-        let watched = feed.as_mut().is_some_and(Feed::turn);
-        watched || until.is_some_and(|until| std::time::Instant::now() >= until)
-    };
-    let reload = |engine: &mut Engine| reload(engine, &origin, &mut interner);
-    let ended = control::run(engine, listen, Control { started, reload, stop });
-    if let Some(feed) = feed {
-        feed.end();
+    let log_file = live.then(|| settled.data_dir.join("engine.log"));
+    let original = logs::start(logs::Wanted {
+        level: &settled.log_level,
+        format: settled.log_format,
+        file: log_file.as_deref(),
+        original: settled.log_file.clone(),
+    });
+    let original = original.map_err(unfit)?;
+    settled.notes.iter().for_each(|note| tracing::warn!("{note}"));
+    let run = Run { args, style, origin, settled, logs: original.as_ref().map(|log| &log.logs) };
+    let ended = run.run(loaded, &mut interner);
+    if let Err(Refusal { text, .. }) = &ended
+        && original.is_some()
+    {
+        tracing::error!("{}", text.trim_start_matches("error: "));
     }
-    ended.map_err(failed)
+    if let Some(original) = original {
+        original.end();
+    }
+    ended
 }
 
-/// Where the monitors come from, what they are, and where the data goes.
-fn origin(args: &StartArgs, interner: &mut Interner) -> Result<(Origin, Loaded, PathBuf), Refusal> {
-    let env = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    if args.demo {
-        let folder = match &args.data_dir {
-            Some(asked) => asked.clone(),
-            None => data_dir(None, env).join("demo"),
+/// One run of the engine, with what it is made of.
+struct Run<'a> {
+    args: &'a StartArgs,
+    style: &'a Style,
+    origin: Origin,
+    settled: Settled,
+    logs: Option<&'a Logs>,
+}
+
+impl Run<'_> {
+    fn run(self, loaded: Loaded, interner: &mut Interner) -> Result<(), Refusal> {
+        let Run { args, style, origin, settled, logs } = self;
+        let options = options(&settled)?;
+        let listen = Listener::bind(settled.listen).map_err(unfit)?;
+        let address = listen.address().map_err(unfit)?;
+        let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
+        let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
+        let asked_to_stop = Arc::new(AtomicBool::new(false));
+        let legacy = match fill(&mut engine, &settled, loaded, &asked_to_stop, logs) {
+            Ok(legacy) => legacy,
+            Err(error) => {
+                let ended = engine.finish();
+                return Err(failed(format!(
+                    "{error}{}",
+                    ended.err().map_or(String::new(), |more| format!("; {more}"))
+                )));
+            }
         };
+        let started = || {
+            tracing::info!(
+                shards = options.cpus.len(),
+                in_flight_max = options.in_flight_max,
+                data_dir = %options.data_dir.display(),
+                metrics = %format!("http://{address}/metrics"),
+                "started"
+            );
+        };
+        let mut feed = match &origin {
+            Origin::Demo(..) => Some(
+                Feed::start(&options.data_dir, address, engine.published(), style.clone())
+                    .map_err(failed)?,
+            ),
+            Origin::File(_) => None,
+        };
+        let until = args.duration.map(|duration| std::time::Instant::now() + duration);
+        let stop = || {
+            let watched = feed.as_mut().is_some_and(Feed::turn);
+            let asked = asked_to_stop.load(Ordering::Relaxed);
+            watched || asked || until.is_some_and(|until| std::time::Instant::now() >= until)
+        };
+        let reload = |engine: &mut Engine| {
+            reload(engine, &origin, &settled, interner);
+            logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
+        };
+        let ended = control::run(engine, listen, legacy, Control { started, reload, stop });
+        if let Some(feed) = feed {
+            feed.end();
+        }
+        ended.map_err(failed)
+    }
+}
+
+/// Sets up the API and gives the engine its monitors, in this order: no result is missed.
+fn fill(
+    engine: &mut Engine,
+    settled: &Settled,
+    loaded: Loaded,
+    stop: &Arc<AtomicBool>,
+    logs: Option<&Logs>,
+) -> Result<Legacy, SetupError> {
+    let legacy = api_setup::legacy(settled, engine, Arc::clone(stop))?;
+    if let Some(logs) = logs.cloned() {
+        engine.tap(move |batches| logs.record(batches))?;
+    }
+    log_applied(&engine.apply(SOURCE, loaded)?);
+    logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
+    Ok(legacy)
+}
+
+fn tell_facts(logs: &Logs, data_dir: &Path) {
+    match original_log::facts(data_dir) {
+        Ok(facts) => logs.know(facts),
+        Err(error) => tracing::error!("log files of monitors are not written: {error}"),
+    }
+}
+
+/// Where the monitors come from, what they are, and all that is settled.
+fn origin(
+    args: &StartArgs,
+    layers: Layers<'_>,
+    interner: &mut Interner,
+) -> Result<(Origin, Loaded, Settled), Refusal> {
+    if args.demo {
+        let settled = layers.settle(&Settings::default())?;
+        let folder = &settled.data_dir;
         let farm = Farm::start(IpAddr::V4(Ipv4Addr::LOCALHOST), DEMO_BEHAVIOURS).map_err(failed)?;
         let ca_file = folder.join("demo-ca.pem");
-        let written = fs::create_dir_all(&folder).and_then(|()| fs::write(&ca_file, farm.ca_pem()));
+        let written = fs::create_dir_all(folder).and_then(|()| fs::write(&ca_file, farm.ca_pem()));
         written.map_err(|error| {
             let file = ca_file.display();
             unfit(format!("{file}: {error}; give a --data-dir that can be written"))
         })?;
         let origin = Origin::Demo(farm, ca_file);
         let loaded = origin.load(interner).map_err(unfit)?;
-        return Ok((origin, loaded, folder));
+        return Ok((origin, loaded, settled));
     }
-    let Some(path) = &args.config else {
-        return Err(unfit(
-            "no monitors: give a file with --config FILE (examples/monitors.yaml shows every \
-             key), or try `engine start --demo`",
+    let (loaded, mut settled, path) = from_file(layers, interner)?;
+    if settled.database != Database::Sqlite {
+        settled.notes.push(format!(
+            "the monitors of {} are taken; the database {} is not used",
+            path.display(),
+            settled.database
         ));
-    };
-    let origin = Origin::File(path.clone());
-    let loaded = origin.load(interner).map_err(unfit)?;
-    let asked = args.data_dir.clone().or_else(|| loaded.settings.data_dir.clone());
-    Ok((origin, loaded, data_dir(asked, env)))
+    }
+    Ok((Origin::File(path), loaded, settled))
 }
 
+/// The file of monitors, and all that is settled with its help.
+pub(super) fn from_file(
+    layers: Layers<'_>,
+    interner: &mut Interner,
+) -> Result<(Loaded, Settled, PathBuf), Refusal> {
+    let Some(path) = layers.config() else {
+        let settled = layers.settle(&Settings::default())?;
+        return Err(match settled.database {
+            Database::Sqlite => unfit(NO_MONITORS),
+            database => unfit(format!(
+                "{database}: this version takes its monitors from a file: give one with --config \
+                 FILE (examples/monitors.yaml shows every key)"
+            )),
+        });
+    };
+    let loaded = Loaded::read(&path, interner).map_err(unfit)?;
+    let settled = layers.settle(&loaded.settings)?;
+    Ok((loaded, settled, path))
+}
+
+const NO_MONITORS: &str = "no monitors: give a file with --config FILE (examples/monitors.yaml \
+    shows every key), or try `engine start --demo`";
+
 /// Looks at the host and settles what the engine is started with.
-fn options(args: &StartArgs, settings: &Settings, data_dir: PathBuf) -> Result<Options, Refusal> {
-    let cores = args.cores.or(settings.cores).map(usize::from);
-    let cpus = placement::shard_cpus(cores).map_err(unfit)?;
-    let wanted = args.max_in_flight.or(settings.max_in_flight);
-    let wanted = wanted.map_or(INFLIGHT_DEFAULT, |wanted| wanted as usize);
-    look_at_host(&cpus, &data_dir, wanted)?;
+fn options(settled: &Settled) -> Result<Options, Refusal> {
+    let cpus = placement::shard_cpus(settled.cores).map_err(unfit)?;
+    look_at_host(&cpus, &settled.data_dir, settled.max_in_flight)?;
     let descriptors = preflight::raise_descriptor_limit().map_err(unfit)?;
-    let in_flight_max = wanted.min(preflight::inflight_allowed(descriptors, cpus.len()));
-    let days = args.retention.or(settings.retention_days);
+    let in_flight_max =
+        settled.max_in_flight.min(preflight::inflight_allowed(descriptors, cpus.len()));
     let mut retention = Retention::default();
-    if let Some(days) = days {
+    if let Some(days) = settled.retention_days {
         retention.results_ms = u64::from(days) * 24 * 3_600 * 1_000;
     }
-    Ok(Options { data_dir, cpus, in_flight_max, retention })
+    let (data_dir, roots) = (settled.data_dir.clone(), settled.roots.clone());
+    Ok(Options { data_dir, cpus, in_flight_max, retention, roots })
 }
 
 fn look_at_host(cpus: &[usize], data_dir: &Path, in_flight: usize) -> Result<(), Refusal> {
@@ -188,14 +261,15 @@ fn look_at_host(cpus: &[usize], data_dir: &Path, in_flight: usize) -> Result<(),
 }
 
 /// An invalid file changes nothing: the monitors that run go on as they are.
-fn reload(engine: &mut Engine, origin: &Origin, interner: &mut Interner) {
-    let loaded = match origin.load(interner) {
+fn reload(engine: &mut Engine, origin: &Origin, settled: &Settled, interner: &mut Interner) {
+    let mut loaded = match origin.load(interner) {
         Ok(loaded) => loaded,
         Err(problem) => {
             tracing::error!("reload refused, everything goes on as before: {problem}");
             return;
         }
     };
+    settled.choose(&mut loaded, interner);
     let problems = loaded.problems();
     if !problems.is_empty() {
         for problem in &problems {

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
+use super::database::Database;
 use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX};
 use crate::monitor::row::RowError;
 use crate::monitor::row::written::read_into;
@@ -20,6 +21,19 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+    /// The original's: bare lines on standard output, and its files below `logs`
+    Original,
+}
+
+impl LogFormat {
+    /// The word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+            LogFormat::Original => "original",
+        }
+    }
 }
 
 /// The settings that a file gives.
@@ -37,12 +51,21 @@ pub struct Settings {
     pub retention_days: Option<u32>,
     /// How log lines are written.
     pub log_format: Option<LogFormat>,
+    /// Where monitors and results are kept.
+    pub database: Option<Database>,
 }
 
 impl Settings {
     /// Every key.
-    pub const KEYS: &'static [&'static str] =
-        &["cores", "data_dir", "listen", "max_in_flight", "retention_days", "log_format"];
+    pub const KEYS: &'static [&'static str] = &[
+        "cores",
+        "data_dir",
+        "listen",
+        "max_in_flight",
+        "retention_days",
+        "log_format",
+        "database",
+    ];
 
     /// Sets one key from its value; null leaves it absent.
     ///
@@ -70,11 +93,21 @@ impl Settings {
                     })?;
             }
             "log_format" => {
-                self.log_format = parsed(key, value, "write text or json", |text| match text {
-                    "text" => Some(LogFormat::Text),
-                    "json" => Some(LogFormat::Json),
-                    _ => None,
+                self.log_format =
+                    parsed(key, value, "write text, json or original", |text| match text {
+                        "text" => Some(LogFormat::Text),
+                        "json" => Some(LogFormat::Json),
+                        "original" => Some(LogFormat::Original),
+                        _ => None,
+                    })?;
+            }
+            "database" => {
+                let read = text(key, value)?.map(|text| Database::read(&text));
+                // The value is not repeated: it may hold a password.
+                let read = read.transpose().map_err(|fix| {
+                    RowError::new(key, "", "is not a database that can be used", fix)
                 })?;
+                self.database = read;
             }
             _ => return Err(RowError::unknown_key(key, Settings::KEYS)),
         }
@@ -126,7 +159,7 @@ mod tests {
     #[test]
     fn every_setting_is_read() {
         let mut settings = Settings::default();
-        let values = ["8", "data", "127.0.0.1:9090", "4096", "30", "json"];
+        let values = ["8", "data", "127.0.0.1:9090", "4096", "30", "json", "SQLite"];
         for (key, value) in Settings::KEYS.iter().zip(values) {
             settings.set(key, &Value::from(value)).unwrap();
         }
@@ -138,6 +171,7 @@ mod tests {
             max_in_flight: Some(4_096),
             retention_days: Some(30),
             log_format: Some(LogFormat::Json),
+            database: Some(Database::Sqlite),
         };
         assert_eq!(settings, expected);
     }
@@ -153,6 +187,7 @@ mod tests {
             "listen: 9090 is not understood; write it like 127.0.0.1:9090 or [::1]:9090"
         );
         assert_eq!(error("core", "8"), "unknown key `core`; did you mean `cores`?");
+        assert!(!error("database", "oracle://u:s3cret@h/d").contains("s3cret"));
         assert_eq!(
             error("data_dir", ""),
             "data_dir: says nothing; write a value or remove the key"

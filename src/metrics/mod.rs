@@ -7,3 +7,4 @@ pub mod buckets;
 pub mod ledger;
 pub mod page;
 pub mod snapshot;
+pub mod streaks;

@@ -4,6 +4,7 @@
 //! look up: no file is read on a shard.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use probes::spec::TlsOptions;
@@ -58,6 +59,18 @@ impl Trust {
         Ok(trust)
     }
 
+    /// The roots in a PEM file, or the system's where `None`.
+    ///
+    /// # Errors
+    ///
+    /// `File` where they cannot be read, `Setup` where rustls refuses the settings.
+    pub fn of(file: Option<&Path>) -> Result<Trust, TrustError> {
+        let Some(path) = file else { return Trust::system() };
+        let trust = Trust::default();
+        trust.insert(None, read_roots(&path.display().to_string())?)?;
+        Ok(trust)
+    }
+
     /// Makes sure that the roots these options name are loaded.
     ///
     /// # Errors
@@ -68,16 +81,7 @@ impl Trust {
         if self.get(options).is_some() {
             return Ok(());
         }
-        let bad = |problem: String| TrustError::File { path: path.to_string(), problem };
-        let mut roots = RootCertStore::empty();
-        let pem = CertificateDer::pem_file_iter(path.as_ref());
-        for cert in pem.map_err(|error| bad(error.to_string()))? {
-            let cert = cert.map_err(|error| bad(error.to_string()))?;
-            roots.add(cert).map_err(|error| bad(error.to_string()))?;
-        }
-        if roots.is_empty() {
-            return Err(bad("holds no certificate".into()));
-        }
+        let roots = read_roots(path)?;
         self.insert(Some(path.clone()), roots)
     }
 
@@ -94,4 +98,18 @@ impl Trust {
         configs.insert(path, Arc::new(config));
         Ok(())
     }
+}
+
+fn read_roots(path: &str) -> Result<RootCertStore, TrustError> {
+    let bad = |problem: String| TrustError::File { path: path.to_owned(), problem };
+    let mut roots = RootCertStore::empty();
+    let pem = CertificateDer::pem_file_iter(path);
+    for cert in pem.map_err(|error| bad(error.to_string()))? {
+        let cert = cert.map_err(|error| bad(error.to_string()))?;
+        roots.add(cert).map_err(|error| bad(error.to_string()))?;
+    }
+    if roots.is_empty() {
+        return Err(bad("holds no certificate".into()));
+    }
+    Ok(roots)
 }

@@ -56,7 +56,7 @@ pub use counters::StoreCounters;
 pub use reader::SqliteReader;
 pub use sqlite::SqliteStore;
 pub use view::Read;
-pub use writer::{StoreThread, ToStore};
+pub use writer::{StoreThread, Tap, ToStore};
 
 /// One start of the engine, numbered by the store. Numbers of batches count within a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]

@@ -52,6 +52,23 @@ impl SqliteReader {
         Ok(SqliteReader { conn })
     }
 
+    /// Monitors that are not removed: all, those that are to be checked, and those of them that
+    /// can run.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    pub fn totals(&self) -> Result<(u64, u64, u64), StoreError> {
+        let row = self.conn.query_row(
+            "SELECT count(*), count(*) FILTER (WHERE NOT paused),
+                    count(*) FILTER (WHERE NOT paused AND problem IS NULL)
+             FROM monitor WHERE removed_ms IS NULL",
+            [],
+            |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
+        )?;
+        Ok(row)
+    }
+
     /// Results in head rows: the windows that are not compacted yet.
     fn head_results(&self, found: &mut Found, range: &Range) -> Result<(), StoreError> {
         let lane = found.monitor.0 >> LANE_BITS;
@@ -150,7 +167,8 @@ impl Read for SqliteReader {
     }
 
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError> {
-        let mut statement = self.conn.prepare_cached(
+        let order = if filter.by_id { "m.id" } else { "m.name" };
+        let mut statement = self.conn.prepare_cached(&format!(
             "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
                     CASE WHEN m.paused THEN 4 ELSE s.verdict END AS shown, s.since_ms, s.due_ms,
                     s.code, s.message, s.total_us, s.http_status,
@@ -161,14 +179,15 @@ impl Read for SqliteReader {
                AND (?2 IS NULL OR instr(m.name, ?2) > 0)
                AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?3))
                AND (NOT ?4 OR m.problem IS NOT NULL)
-             ORDER BY m.name LIMIT ?5",
-        )?;
+             ORDER BY {order} LIMIT ?5 OFFSET ?6"
+        ))?;
         let values = params![
             filter.verdict.map(|verdict| verdict as u8),
             filter.name,
             filter.tag,
             filter.problems,
-            limit(filter.limit)
+            limit(filter.limit),
+            limit(filter.offset)
         ];
         let now_ms = wall_millis();
         let views = statement.query_map(values, monitor_view)?;

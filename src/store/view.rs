@@ -22,7 +22,7 @@ pub trait Read {
     /// Only the database's; so for all methods.
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError>;
 
-    /// Monitors that fit the filter, by name. Removed ones are not among them.
+    /// Monitors that fit the filter, by name or by number. Removed ones are not among them.
     ///
     /// # Errors
     ///
@@ -87,12 +87,24 @@ pub struct Filter {
     pub problems: bool,
     /// Most rows.
     pub limit: usize,
+    /// Rows left out before those.
+    pub offset: usize,
+    /// True for the order of numbers, false for that of names.
+    pub by_id: bool,
 }
 
 /// Everything.
 impl Default for Filter {
     fn default() -> Self {
-        Filter { verdict: None, name: None, tag: None, problems: false, limit: usize::MAX }
+        Filter {
+            verdict: None,
+            name: None,
+            tag: None,
+            problems: false,
+            limit: usize::MAX,
+            offset: 0,
+            by_id: false,
+        }
     }
 }
 

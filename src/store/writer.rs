@@ -8,6 +8,7 @@
 //! the shards keep and count. Maintenance runs between commits, one bounded piece at a time.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
@@ -28,6 +29,17 @@ use crate::limits::{
 use crate::monitor::State;
 use crate::sample::{SampleBatch, Transition};
 
+type Seen = dyn FnMut(&[SampleBatch]) + Send;
+
+/// Called with batches once they are recorded, in the database or the spool, on the store thread.
+pub struct Tap(pub Box<Seen>);
+
+impl fmt::Debug for Tap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Tap")
+    }
+}
+
 /// What the store thread is told.
 #[derive(Debug)]
 pub enum ToStore {
@@ -47,6 +59,8 @@ pub enum ToStore {
         /// Gets them.
         reply: Sender<Result<HashMap<MonitorId, State>, StoreError>>,
     },
+    /// Show what is recorded from now on.
+    Tap(Tap),
     /// Record now; the reply comes when all that was sent before is safe.
     Flush(Sender<()>),
     /// Record what was sent before, mark the clean stop and end.
@@ -94,6 +108,7 @@ impl StoreThread {
             run,
             inbox,
             tell: Box::new(tell),
+            taps: Vec::new(),
             counters,
             clock,
             give_up: Arc::clone(&give_up),
@@ -179,6 +194,7 @@ struct Writer {
     run: RunKey,
     inbox: Receiver<ToStore>,
     tell: Box<dyn FnMut(Vec<Transition>) + Send>,
+    taps: Vec<Tap>,
     counters: Arc<StoreCounters>,
     clock: Clock,
     give_up: Arc<AtomicBool>,
@@ -294,6 +310,7 @@ impl Writer {
                 });
                 let _ = reply.send(states);
             }
+            ToStore::Tap(tap) => self.taps.push(tap),
             ToStore::Flush(reply) => self.flushes.push(reply),
             ToStore::Stop => self.stopping = true,
         }
@@ -385,6 +402,7 @@ impl Writer {
 
     /// These batches are safe: tells of their changes and forgets them.
     fn acknowledge(&mut self, count: usize) {
+        self.taps.iter_mut().for_each(|Tap(tap)| tap(&self.pending[..count]));
         let safe = self.pending.drain(..count);
         let transitions: Vec<Transition> = safe.flat_map(|batch| batch.transitions).collect();
         if !transitions.is_empty() {

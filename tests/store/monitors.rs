@@ -109,6 +109,9 @@ fn the_list_is_narrowed_by_verdict_name_tag_problem_and_limit(backend: &dyn Back
     };
     assert_eq!(names(Filter::default()), ["a-web", "b-web", "c-db"]);
     assert_eq!(names(Filter { limit: 2, ..Filter::default() }), ["a-web", "b-web"]);
+    let by_id = Filter { by_id: true, offset: 1, limit: 1, ..Filter::default() };
+    assert_eq!(names(by_id), ["a-web"]);
+    assert_eq!(names(Filter { offset: 2, ..Filter::default() }), ["c-db"]);
     let verdict = |verdict| Filter { verdict: Some(verdict), ..Filter::default() };
     assert_eq!(names(verdict(Verdict::Down)), ["c-db"]);
     assert_eq!(names(verdict(Verdict::Paused)), ["a-web"]);

@@ -1,5 +1,6 @@
 //! The flags as users type them, and every example of the help as a test.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use super::*;
@@ -84,7 +85,6 @@ fn a_check_guesses_its_type_by_the_target() {
 #[test]
 fn values_out_of_bounds_are_usage_errors() {
     let lines: &[&[&str]] = &[
-        &[],
         &["check"],
         &["check", "a", "--timeout", "1ms"],
         &["check", "a", "--timeout", "1y"],
@@ -99,6 +99,7 @@ fn values_out_of_bounds_are_usage_errors() {
         &["start", "--max-in-flight", "0"],
         &["start", "--demo", "--config", "f.yaml"],
         &["start", "--listen", "8787"],
+        &["start", "toast"],
         &["start", "--duration", "18446744073709551615d"],
         &["monitors", "--verdict", "broken"],
         &["results"],
@@ -168,4 +169,26 @@ fn completions_name_every_command_and_type() {
     for word in ["start", "check", "validate", "monitors", "results", "doctor", "ping_icmp"] {
         assert!(script.contains(word), "{word}");
     }
+}
+
+#[test]
+fn commands_may_be_in_capitals_and_flags_of_the_original_may_stand_before_them() {
+    let read = |line: &[&str]| {
+        let words = [&["engine"], line].concat();
+        Args::read(words.into_iter().map(OsString::from)).unwrap().command
+    };
+    let Command::Start(start) = read(&["--limit=5", "--test", "MANAGER", "--chunk=2-300"]) else {
+        panic!("not a start")
+    };
+    assert_eq!((start.limit.as_deref(), start.chunk.as_deref()), (Some("5"), Some("2-300")));
+    assert!(start.wants_test());
+    let Command::Start(start) = read(&["start", "--data-dir", "test"]) else { panic!() };
+    assert!(!start.wants_test());
+    let Command::Start(start) = read(&["Start", "test", "--limit=1", "--limit=x"]) else {
+        panic!()
+    };
+    assert!(start.wants_test());
+    assert_eq!(start.limit.as_deref(), Some("x"));
+    assert!(matches!(read(&["Performance"]), Command::Performance(_)));
+    assert!(matches!(read(&["monitors", "--limit=5"]), Command::Monitors(_)));
 }

@@ -1,0 +1,70 @@
+//! What a start gives to the original's API: the account, the rows, the stop.
+//!
+//! Owns: the password that is made up at the first start, and when it is shown: once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use crate::api::legacy::Legacy;
+use crate::api::legacy::auth::Auth;
+use crate::boot::{Engine, EngineError};
+use crate::cli::keys::{self, KeyError};
+use crate::cli::settle::Settled;
+use crate::clock::wall_millis;
+use crate::control::view::StoreView;
+use crate::metrics::streaks::Streaks;
+
+/// An API that cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    /// The password or the key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The store.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+}
+
+/// Sets up the API of `engine`; `stop` is set when it is asked to stop. Prints the password where
+/// it was made up just now.
+///
+/// # Errors
+///
+/// The secrets cannot be kept, or the store has ended.
+pub fn legacy(
+    settled: &Settled,
+    engine: &Engine,
+    stop: Arc<AtomicBool>,
+) -> Result<Legacy, SetupError> {
+    let key = keys::token_key(&settled.base_dir)?;
+    let password = match &settled.password {
+        Some(password) => password.clone(),
+        None => {
+            let kept = keys::password(&settled.base_dir)?;
+            if kept.is_new {
+                let (admin, password) = (&settled.admin, kept.secret.reveal());
+                println!("Password of {admin:?} for the API, shown this once: {password}");
+            }
+            kept.secret
+        }
+    };
+    let streaks = Streaks::default();
+    let counted = streaks.clone();
+    engine.tap(move |batches| counted.record(batches))?;
+    let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
+    Ok(Legacy {
+        view: Arc::new(StoreView { data_dir, shards, streaks }),
+        auth: Auth::new(&settled.admin, password, &key),
+        log_file: main_log(settled.log_file.as_deref()),
+        domain: settled.domain.clone(),
+        stop,
+        started_ms: wall_millis(),
+        clock: wall_millis,
+    })
+}
+
+/// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.
+pub fn main_log(named: Option<&Path>) -> PathBuf {
+    named.map_or_else(|| Path::new("logs").join("log_main.txt"), Path::to_path_buf)
+}
