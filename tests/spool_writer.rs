@@ -4,6 +4,7 @@
 //! it ends. So the order of what happens is the test's and not the clock's.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -11,13 +12,15 @@ use std::time::Duration;
 use engine::ids::{MonitorId, ShardId};
 use engine::limits::{COMMIT_BATCHES_MAX, COMMIT_SLOW_MS};
 use engine::monitor::State;
-use engine::sample::{Code, SampleBatch, Transition, Verdict};
+use engine::sample::{Code, Sample, SampleBatch, Transition, Verdict};
 use engine::store::cursor::Cursor;
-use engine::store::spool::{RunKey, Spool};
+use engine::store::spool::disk::Disk;
+use engine::store::spool::{Bounds, RunKey, Spool};
 use engine::store::{
     Appended, Gap, Maintained, NewMonitor, RunId, Store, StoreCounters, StoreError, StoreThread,
     SyncReport, ToStore,
 };
+use probes::Timings;
 use tempfile::TempDir;
 
 /// How a call to record ends.
@@ -102,6 +105,11 @@ struct Bench {
 }
 
 fn start(folder: TempDir) -> Bench {
+    let spool = Spool::in_folder(folder.path()).unwrap();
+    start_with(folder, spool)
+}
+
+fn start_with(folder: TempDir, spool: Spool) -> Bench {
     let (ends, script_ends) = channel();
     let (call, called) = channel();
     let log = Log::default();
@@ -113,7 +121,6 @@ fn start(folder: TempDir) -> Bench {
         cursors: HashMap::new(),
         stopped: Arc::clone(&stopped),
     };
-    let spool = Spool::in_folder(folder.path()).unwrap();
     let (to_store, inbox) = sync_channel(4_096);
     let (tell, told) = channel();
     let tell = move |transitions| tell.send(transitions).unwrap();
@@ -121,6 +128,46 @@ fn start(folder: TempDir) -> Bench {
     let thread =
         StoreThread::start(Box::new(store), spool, inbox, tell, Arc::clone(&counters)).unwrap();
     Bench { folder, ends, called, log, stopped, to_store, told, counters, thread }
+}
+
+/// A disk that does nothing it is asked.
+struct Broken;
+
+fn broken<T>() -> io::Result<T> {
+    Err(io::Error::other("broken"))
+}
+
+impl Disk for Broken {
+    fn list(&mut self) -> io::Result<Vec<(String, u64)>> {
+        Ok(Vec::new())
+    }
+    fn read(&mut self, _: &str, _: u64, _: usize) -> io::Result<Vec<u8>> {
+        broken()
+    }
+    fn create(&mut self, _: &str) -> io::Result<()> {
+        broken()
+    }
+    fn write(&mut self, _: &str, _: u64, _: &[u8]) -> io::Result<usize> {
+        broken()
+    }
+    fn reserve(&mut self, _: &str, _: u64) -> io::Result<()> {
+        broken()
+    }
+    fn cut(&mut self, _: &str, _: u64) -> io::Result<()> {
+        broken()
+    }
+    fn sync(&mut self, _: &str) -> io::Result<()> {
+        broken()
+    }
+    fn rename(&mut self, _: &str, _: &str) -> io::Result<()> {
+        broken()
+    }
+    fn remove(&mut self, _: &str) -> io::Result<()> {
+        broken()
+    }
+    fn sync_names(&mut self) -> io::Result<()> {
+        broken()
+    }
 }
 
 /// A batch with one change, to down for an even number.
@@ -136,6 +183,22 @@ fn batch(seq: u64) -> SampleBatch {
         samples: Vec::new(),
         words: Vec::new(),
         transitions: vec![change],
+    }
+}
+
+fn sample() -> Sample {
+    Sample {
+        monitor: MonitorId(1),
+        due_ms: 1,
+        lag_us: 0,
+        timings: Timings::NONE,
+        total_us: 1,
+        body_bytes: 0,
+        code: Code::GOOD,
+        http_status: 0,
+        phase: 1,
+        attempts: 1,
+        verdict: Verdict::Up,
     }
 }
 
@@ -283,4 +346,39 @@ fn a_stop_with_the_database_away_leaves_everything_in_the_spool_for_the_next_sta
     assert_eq!(*again.stopped.lock().unwrap(), [RunId(5)], "the clean stop of the run before");
     assert!(again.told.try_recv().is_err(), "nobody is told twice");
     again.stop();
+}
+
+#[test]
+fn with_database_and_spool_away_batches_are_kept_and_nobody_is_told_until_one_is_back() {
+    let spool = Spool::open(Box::new(Broken), Bounds::of(1 << 20)).unwrap();
+    let bench = start_with(tempfile::tempdir().unwrap(), spool);
+    bench.send(1..=3);
+    let done = bench.flush();
+    assert_eq!(bench.next_call(End::Failed)[0], 1);
+    assert_eq!(bench.next_call(End::Failed)[0], 1, "tried again");
+    assert!(bench.told.try_recv().is_err() && done.try_recv().is_err());
+    let mut recorded = bench.next_call(End::Done);
+    if recorded.len() < 3 {
+        recorded.extend(bench.next_call(End::Done));
+    }
+    assert_eq!(recorded, [1, 2, 3]);
+    done.recv().unwrap();
+    bench.stop();
+}
+
+#[test]
+fn a_stop_with_both_away_waits_until_told_to_give_up_and_counts_the_loss() {
+    let spool = Spool::open(Box::new(Broken), Bounds::of(1 << 20)).unwrap();
+    let bench = start_with(tempfile::tempdir().unwrap(), spool);
+    let mut batch = batch(1);
+    batch.samples = vec![sample(); 7];
+    bench.to_store.send(ToStore::Batch(batch)).unwrap();
+    bench.to_store.send(ToStore::Stop).unwrap();
+    bench.next_call(End::Failed);
+    bench.next_call(End::Failed);
+    bench.thread.give_up();
+    drop(bench.ends);
+    let error = bench.thread.join().unwrap_err();
+    assert!(matches!(error, StoreError::Unsaved { rows: 7, .. }), "{error}");
+    assert!(error.to_string().contains("away") && error.to_string().contains("broken"), "{error}");
 }

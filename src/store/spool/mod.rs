@@ -1,10 +1,10 @@
 //! Results on disk while the database is away: a log of batches, appended, replayed, removed.
 //!
-//! Owns: when a batch is safe ([`Spool::append`] returns after it is durable), the order of a
-//! replay, and what the files are called. `disk` is what it asks of a disk, `frame` the bytes of a
-//! file, `pack` the bytes of a batch, `recover` what a start finds, `thin` what is dropped when
-//! there is no more room. Uses no clock. A batch is appended with one write and one fdatasync for
-//! all of a call; replayed files are deleted whole. That a batch counts once, however often it is
+//! Owns: when a batch is safe ([`Spool::append`] returns after it is durable), and what the files
+//! are called. `disk` is what it asks of a disk, `frame` the bytes of a file, `pack` the bytes of a
+//! batch, `recover` what a start finds, `replay` the way back to the store, `thin` what is dropped
+//! when there is no more room, `limit` the bounds and what is counted. Uses no clock. All batches
+//! of a call cost one write and one fdatasync. That a batch counts once, however often it is
 //! replayed, is the store's part: see [`super::Store::append`].
 //!
 //! Files: `<first number in hex>.seg`, `.new` while one is rewritten, and `.bad` with the bytes
@@ -14,12 +14,8 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::Path;
 
-use super::{Gap, RunId, StoreError};
+use super::{RunId, StoreError};
 use crate::ids::MonitorId;
-use crate::limits::{
-    SPOOL_BYTES_DEFAULT, SPOOL_BYTES_MIN, SPOOL_FREE_DIVISOR, SPOOL_READ_BYTES,
-    SPOOL_RESERVE_DIVISOR, SPOOL_SEGMENT_BYTES_MAX, SPOOL_SEGMENTS_MIN,
-};
 use crate::monitor::State;
 use crate::monitor::verdict::settled_from;
 use crate::sample::{SampleBatch, Transition};
@@ -30,9 +26,16 @@ pub mod frame;
 
 pub mod pack;
 
+mod limit;
+
 mod recover;
 
+mod replay;
+
 mod thin;
+
+pub use limit::{Bounds, Numbers, SpoolError};
+pub use replay::Slice;
 
 use disk::{Disk, FolderDisk};
 use frame::{HEADER_BYTES, Kind, RECORD_HEAD_BYTES};
@@ -48,101 +51,6 @@ pub struct RunKey {
     pub started_ms: u64,
 }
 
-/// How large the spool may become.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bounds {
-    /// Of all segments together, in bytes.
-    pub bytes_max: u64,
-    /// Of one segment, in bytes; a larger batch has one for itself.
-    pub segment_bytes: u64,
-}
-
-impl Bounds {
-    /// At most `bytes_max`, in segments that leave room for the order in which things are dropped.
-    pub fn of(bytes_max: u64) -> Bounds {
-        let segment_bytes = (bytes_max / SPOOL_SEGMENTS_MIN).min(SPOOL_SEGMENT_BYTES_MAX);
-        Bounds { bytes_max, segment_bytes }
-    }
-
-    /// The default, given the bytes of the disk that are free or the spool's already.
-    pub fn for_disk(bytes: u64) -> Bounds {
-        Bounds::of((bytes / SPOOL_FREE_DIVISOR).clamp(SPOOL_BYTES_MIN, SPOOL_BYTES_DEFAULT))
-    }
-
-    /// Bytes past the end of a segment for what is not a good result.
-    fn reserve(self) -> u64 {
-        self.segment_bytes / SPOOL_RESERVE_DIVISOR
-    }
-}
-
-/// Numbers about the spool. Those in the first group rise and fall; the others only rise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Numbers {
-    /// Bytes in segments.
-    pub bytes: u64,
-    /// Segments, with the one that is written.
-    pub segments: u64,
-    /// Records that wait for their replay.
-    pub records: u64,
-    /// When the oldest of them was written, in milliseconds since the Unix epoch; 0 for none.
-    pub oldest_ms: u64,
-
-    /// Batches appended.
-    pub appended: u64,
-    /// Batches given back to the store.
-    pub replayed: u64,
-    /// Good results dropped because there was no room.
-    pub dropped_good: u64,
-    /// Other results dropped because there was no room.
-    pub dropped_other: u64,
-    /// Bytes cut from the end of the last segment: a write that a crash cut short.
-    pub torn_bytes: u64,
-    /// Bytes set aside as damaged.
-    pub quarantined_bytes: u64,
-    /// Places with such bytes: each has cost one record or more.
-    pub damaged: u64,
-}
-
-/// Why the spool cannot do what it is asked: always our own trouble.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SpoolError {
-    /// Written by a newer version.
-    #[error(
-        "spool file {file} has format {found}, this version of the engine knows {known}: start \
-         the newer version until the spool is empty",
-        known = frame::VERSION
-    )]
-    Version {
-        /// Which file.
-        file: String,
-        /// The number in it.
-        found: u32,
-    },
-    /// Nothing more can be dropped.
-    #[error("the spool is full of changes of verdict: bring the database back, or make room")]
-    Full,
-    /// A file operation failed.
-    #[error("spool: {what} {file}: {reason}")]
-    Disk {
-        /// What was tried.
-        what: &'static str,
-        /// On which file.
-        file: String,
-        /// The operating system's words.
-        reason: String,
-        /// The sort of error.
-        kind: io::ErrorKind,
-    },
-}
-
-impl SpoolError {
-    /// True where more room would help.
-    pub fn is_full(&self) -> bool {
-        let SpoolError::Disk { kind, .. } = self else { return *self == SpoolError::Full };
-        matches!(kind, io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-    }
-}
-
 /// Makes an error of the operating system one of the spool.
 fn failed(what: &'static str, file: &str) -> impl FnOnce(io::Error) -> SpoolError {
     move |error| SpoolError::Disk {
@@ -151,22 +59,6 @@ fn failed(what: &'static str, file: &str) -> impl FnOnce(io::Error) -> SpoolErro
         reason: error.to_string(),
         kind: error.kind(),
     }
-}
-
-/// Records for the store, in order, all of one run.
-#[derive(Clone, Debug)]
-pub struct Slice {
-    /// Whose they are.
-    pub run: RunId,
-    /// What was dropped.
-    pub gaps: Vec<Gap>,
-    /// Results.
-    pub batches: Vec<SampleBatch>,
-    /// When the run stopped cleanly, after all its batches.
-    pub stopped_ms: Option<u64>,
-    /// Where the next slice begins in the segment, and the number before it.
-    end: (u64, u64),
-    records: u64,
 }
 
 /// One file.
@@ -335,106 +227,8 @@ impl Spool {
         self.write(&frames, 1, now_ms)
     }
 
-    /// The oldest records, at most so many batches; `None` where the spool is empty.
-    ///
-    /// # Errors
-    ///
-    /// `Disk`; what is damaged is left out and the rest is given.
-    pub fn next(&mut self, batches_max: usize) -> Result<Option<Slice>, SpoolError> {
-        while let Some(oldest) = self.oldest().filter(|_| !self.is_empty()).cloned() {
-            let left = oldest.bytes.saturating_sub(self.read.0);
-            if left == 0 {
-                self.remove_oldest();
-                continue;
-            }
-            // A record larger than one read is read with all that follows it.
-            for bytes_max in [SPOOL_READ_BYTES as u64, left] {
-                let name = file_name(oldest.first);
-                let length = bytes_max.min(left) as usize;
-                let bytes = self.disk.read(&name, self.read.0, length);
-                let bytes = bytes.map_err(failed("cannot read", &name))?;
-                let slice = self.slice(&bytes, batches_max);
-                if slice.is_some() {
-                    return Ok(slice);
-                }
-            }
-            self.skip_damage(&oldest)?;
-        }
-        Ok(None)
-    }
-
-    /// The records at the start of `bytes`; `None` where there is no good one.
-    fn slice(&mut self, bytes: &[u8], batches_max: usize) -> Option<Slice> {
-        let mut slice: Option<Slice> = None;
-        let (mut at, mut before) = (0, self.read.1);
-        while let Some(record) = frame::read_record(bytes, at, before) {
-            let payload = record.payload(bytes);
-            let Ok(stamp) = pack::peek_stamp(payload) else { break };
-            let slice = slice.get_or_insert_with(|| Slice::of(stamp.run.run));
-            let full = slice.batches.len() >= batches_max || slice.stopped_ms.is_some();
-            if full || slice.run != stamp.run.run {
-                break;
-            }
-            match record.kind {
-                Kind::Stop => slice.stopped_ms = Some(stamp.written_ms),
-                Kind::Gap => slice.gaps.extend(pack::unpack_gap(payload).map(|(_, gap)| gap)),
-                Kind::Batch => match pack::unpack_batch(payload) {
-                    Ok((_, batch)) => slice.batches.push(batch),
-                    Err(error) => {
-                        tracing::error!(number = record.seq, %error, "spooled batch left out");
-                        self.numbers.damaged += 1;
-                    }
-                },
-            }
-            (at, before) = (record.place.end, record.seq);
-            slice.records += 1;
-            slice.end = (self.read.0 + at as u64, before);
-        }
-        slice
-    }
-
-    /// Removes what [`Spool::next`] gave last, after the store has it.
-    pub fn done(&mut self, slice: &Slice) {
-        self.numbers.replayed += slice.batches.len() as u64;
-        self.read = slice.end;
-        let Some(oldest) = self.oldest_mut() else { return };
-        oldest.records = oldest.records.saturating_sub(slice.records);
-        if slice.end.0 >= oldest.bytes {
-            self.remove_oldest();
-        }
-    }
-
     fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.sealed.iter().chain(&self.active)
-    }
-
-    fn oldest(&self) -> Option<&Segment> {
-        self.segments().next()
-    }
-
-    fn oldest_mut(&mut self) -> Option<&mut Segment> {
-        self.sealed.front_mut().or(self.active.as_mut())
-    }
-
-    /// A file that cannot be removed is replayed once more after a restart, which is harmless.
-    fn remove_oldest(&mut self) {
-        let was_sealed = self.sealed.pop_front();
-        let Some(segment) = was_sealed.clone().or_else(|| self.active.take()) else { return };
-        self.read = START;
-        let name = file_name(segment.first);
-        if let Err(error) = self.disk.remove(&name) {
-            tracing::warn!(%error, name, "a replayed spool file could not be removed");
-        }
-        if was_sealed.is_none() {
-            self.suspect = false;
-            if let Err(error) = self.begin(false) {
-                tracing::warn!(%error, "the spool could not set room aside");
-            }
-        }
-        if self.is_empty() {
-            self.changes.clear();
-            self.runs.clear();
-        }
     }
 
     /// True where so many bytes more go into the active segment, after those that are to be
@@ -553,13 +347,6 @@ impl Spool {
         if change.at_ms >= latest.at_ms {
             *latest = change.clone();
         }
-    }
-}
-
-impl Slice {
-    fn of(run: RunId) -> Slice {
-        let (gaps, batches) = (Vec::new(), Vec::new());
-        Slice { run, gaps, batches, stopped_ms: None, end: START, records: 0 }
     }
 }
 
