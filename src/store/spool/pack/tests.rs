@@ -1,8 +1,4 @@
-<<<<<<< HEAD
-//! The bytes of a spooled batch: what comes back, and what damage does.
-=======
 //! What is packed comes back, whatever it is; what was changed or cut never does harm.
->>>>>>> spool
 
 use proptest::prelude::*;
 
@@ -140,13 +136,7 @@ fn a_payload_cut_anywhere_is_an_error() {
 
 proptest! {
     #[test]
-<<<<<<< HEAD
-    fn a_changed_payload_never_panics(
-        changes in prop::collection::vec((any::<usize>(), any::<u8>()), 1..8),
-    ) {
-=======
     fn a_changed_payload_never_panics(changes: [(usize, u8); 8], count in 1..=8usize) {
->>>>>>> spool
         let mut packed = pack_batch(STAMP, &full_batch());
         for (at, byte) in changes.into_iter().take(count) {
             let at = at % packed.len();
