@@ -4,8 +4,8 @@
 //! never a buffer: socket calls are tried first, and only one that would block is armed here. All
 //! arming of a turn is submitted by the one system call that also waits (io_uring_enter(2)).
 //!
-//! The shard sleeps in this ring and not in glommio's reactor: measured at 1,000 paced checks a
-//! second, a wake-up through the reactor costs a third more CPU (`benches/http.rs`).
+//! The shard sleeps in this ring and not in glommio's reactor: in the prototype, at 1,000 paced
+//! checks a second, a check cost 178 µs of CPU with a wake-up through the reactor and 131 without.
 
 #![allow(unsafe_code)]
 
