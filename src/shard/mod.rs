@@ -42,6 +42,13 @@ pub struct Now {
     pub unix_us: u64,
 }
 
+impl Now {
+    /// Scheduler time in whole seconds since the Unix epoch.
+    fn unix_seconds(self) -> i64 {
+        (self.unix_us / 1_000_000) as i64
+    }
+}
+
 /// One core's monitors and all that is known of them.
 pub struct Shard {
     id: ShardId,
@@ -142,7 +149,7 @@ impl Shard {
         let again = hot.attempts <= monitor.timing.retries && worth_retrying(attempt.result);
         if again && !self.draining && !monitor.paused {
             hot.activity = Activity::Retrying;
-            let told = told(monitor, &attempt, hot.attempts, &[], now);
+            let told = Told::of(monitor, &attempt, hot.attempts, &[], now.unix_seconds());
             let text = message::attempt_message(&told).into_boxed_str();
             let pause = u64::from(monitor.timing.retry_delay_ms).div_ceil(TICK_MS);
             let waiting = Waiting { slot: at, due: hot.due };
@@ -383,7 +390,7 @@ impl Shard {
             }
             self.words_left -= 1;
         }
-        let told = told(monitor, &attempt, attempts, &earlier, now);
+        let told = Told::of(monitor, &attempt, attempts, &earlier, now.unix_seconds());
         let message = message::message(&told).into_boxed_str();
         let Attempt { outcome, .. } = attempt;
         Some(Words {
@@ -453,26 +460,6 @@ fn is_new_leaf(leaves: &mut HashMap<MonitorId, u64>, id: MonitorId, attempt: &At
             place.insert(hash);
             true
         }
-    }
-}
-
-/// What the words about an attempt are made of.
-fn told<'a>(
-    monitor: &'a Monitor,
-    attempt: &'a Attempt,
-    attempts: u8,
-    earlier: &'a [Box<str>],
-    now: Now,
-) -> Told<'a> {
-    Told {
-        kind: monitor.kind,
-        preset: monitor.preset,
-        spec: &monitor.spec,
-        result: attempt.result,
-        outcome: &attempt.outcome,
-        attempts,
-        earlier,
-        wall_s: (now.unix_us / 1_000_000) as i64,
     }
 }
 
