@@ -147,13 +147,21 @@ fn monitors(
 }
 
 fn monitor(id: u64, kind: Kind, spec: ProbeSpec, interval_ms: u64) -> Monitor {
-    let timing =
-        Timing { interval_ms, timeout_ms: 5_000, retry_delay_ms: 0, retries: 0, fall: 1, rise: 1 };
+    let timing = Timing {
+        interval_ms,
+        timeout_ms: 5_000,
+        retry_delay_ms: 0,
+        retries: 0,
+        confirm_ms: 0,
+        fall: 1,
+        rise: 1,
+    };
     Monitor {
         id: MonitorId(id),
         kind,
         preset: Preset::Standard,
         paused: false,
+        guarded: false,
         timing,
         spec: Arc::new(spec),
     }

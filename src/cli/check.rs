@@ -129,6 +129,7 @@ pub(super) fn monitor(id: u64, checked: Checked) -> Monitor {
         kind: checked.kind,
         preset: checked.preset,
         paused: false,
+        guarded: false,
         timing: checked.timing,
         spec: Arc::new(checked.spec),
     }

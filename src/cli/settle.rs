@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::cli::args::{LISTEN_DEFAULT, StartArgs, data_dir};
 use crate::cli::exit;
 use crate::config::database::{Database, MASK, Secret};
+use crate::config::guard::GuardPlan;
 use crate::config::{Entry, Loaded, LogFormat, Settings};
 use crate::env::original::{
     CHECK_INTERVAL_MS_DEFAULT, Original, PORT_DEFAULT, RowDefaults, TimeSeries,
@@ -20,6 +21,8 @@ use crate::env::{Env, Origin};
 use crate::limits::{
     INFLIGHT_DEFAULT, INFLIGHT_MIN, RESULTS_AGE_MS_DEFAULT, SHARDS_MAX, TIMEOUT_WEB_MS_ORIGINAL,
 };
+
+mod guard;
 
 /// Why there is no start, or no clean end.
 #[derive(Debug)]
@@ -154,6 +157,8 @@ pub struct Settled {
     pub log_level: String,
     /// Where monitors and results are kept.
     pub database: Database,
+    /// What the guard is to do; `None` for no guard.
+    pub guard: Option<GuardPlan>,
     /// The original's time series.
     pub time_series: TimeSeries,
     /// Name for the API.
@@ -243,6 +248,7 @@ impl<'a> Layers<'a> {
         let listen = self.listen(file, selection)?;
         let (retention_days, log_format, log_level) = self.keeping(file)?;
         let database = self.database(file);
+        let guard = self.guard(file, &database)?;
         self.rest(selection);
         let Original { time_series, admin, password, domain, log_file, row_defaults, .. } =
             self.original.clone();
@@ -260,6 +266,7 @@ impl<'a> Layers<'a> {
             log_format,
             log_level,
             database,
+            guard,
             time_series,
             admin,
             password,

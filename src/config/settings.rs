@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::database::Database;
+use super::guard::GuardPlan;
 use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX};
 use crate::monitor::row::RowError;
 use crate::monitor::row::written::read_into;
@@ -53,6 +54,8 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// Where monitors and results are kept.
     pub database: Option<Database>,
+    /// What the guard is to do: the map `guard` beside the settings.
+    pub guard: Option<GuardPlan>,
 }
 
 impl Settings {
@@ -172,6 +175,7 @@ mod tests {
             retention_days: Some(30),
             log_format: Some(LogFormat::Json),
             database: Some(Database::Sqlite),
+            guard: None,
         };
         assert_eq!(settings, expected);
     }
