@@ -144,6 +144,13 @@ pub const CONFIRM_INTERVAL_MS_DEFAULT: u64 = 5_000;
 /// Longest pause before a failed check is confirmed, in milliseconds.
 pub const CONFIRM_INTERVAL_MS_MAX: u64 = 300_000;
 
+/// Steps from one result to the next that flapping is judged by, as in Icinga 2.
+pub const FLAP_STEPS: u32 = 20;
+/// Changes among those steps from which a monitor flaps: 30 %.
+pub const FLAP_CHANGES_MIN: u32 = 6;
+/// Changes among those steps at which it does not flap any more: below 25 %.
+pub const FLAP_END_CHANGES_MAX: u32 = 4;
+
 /// Time between two rounds of the guard where none is given, in milliseconds; the original's.
 pub const GUARD_INTERVAL_MS_DEFAULT: u64 = 1_000;
 /// Shortest time between two rounds of the guard, in milliseconds: its canaries are not ours.
@@ -259,6 +266,7 @@ pub const ECHO_QUEUE_MAX: usize = 65_536;
 pub const ECHO_RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 
 const _: () = assert!(INTERVAL_MS_MIN >= TICK_MS);
+const _: () = assert!(FLAP_END_CHANGES_MAX < FLAP_CHANGES_MIN && FLAP_STEPS < 32);
 const _: () = assert!(GUARD_TRIAL_MS >= 3 * GUARD_TIMEOUT_MS_MAX);
 const _: () = assert!(INTERVAL_MS_MIN <= INTERVAL_MS_DEFAULT);
 const _: () = assert!(TIMEOUT_MS_MIN >= TICK_MS && TIMEOUT_MS_DEFAULT <= TIMEOUT_MS_MAX);
@@ -310,6 +318,9 @@ pub const RETAIN_EVERY_MS: u64 = 10_000;
 /// Time between runs of `PRAGMA optimize`, in milliseconds: a day.
 pub const OPTIMIZE_EVERY_MS: u64 = 24 * 3_600 * 1_000;
 
+/// Time by which a change may lie before one that came earlier and still be the latest news, in
+/// milliseconds: it has the due time of a check during which a window of maintenance began.
+pub const MARK_DISORDER_MS: u64 = 600_000;
 /// Failures with their words kept for each monitor. Equal ones in a row count as one.
 pub const EVIDENCE_MAX: usize = 10;
 /// Failures with their words kept in all, in rows; past it the oldest go. An outage of everything

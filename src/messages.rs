@@ -12,7 +12,7 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use crate::ids::MonitorId;
 use crate::limits::INBOX_COMMANDS_MAX;
 use crate::monitor::{Monitor, State};
-use crate::sample::SampleBatch;
+use crate::sample::{Marks, SampleBatch};
 
 /// A monitor and what was last known of it, on the way to its shard.
 #[derive(Clone, Debug)]
@@ -48,6 +48,15 @@ pub enum Command {
     Assign(Vec<Assign>),
     /// Forget these monitors.
     Remove(Vec<MonitorId>),
+    /// Mark these monitors, or take the mark away.
+    Mark {
+        /// Which; ids that are not known are passed over.
+        monitors: Vec<MonitorId>,
+        /// One mark that no result decides: maintenance or unreachable.
+        mark: Marks,
+        /// True where it is to be there.
+        on: bool,
+    },
     /// Start nothing more, let what is in flight end, seal the batch and leave.
     Drain,
     /// Leave now: what is in flight is unknown(cancelled).

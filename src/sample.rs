@@ -141,6 +141,54 @@ impl Verdict {
     }
 }
 
+/// What to know beside a verdict before somebody is told of it. A set of bits, which are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Marks(u8);
+
+impl Marks {
+    /// Nothing.
+    pub const NONE: Marks = Marks(0);
+    /// The answers change too often to tell of each change.
+    pub const FLAPPING: Marks = Marks(1);
+    /// Somebody is at work on it.
+    pub const MAINTENANCE: Marks = Marks(2);
+    /// What it depends on is down.
+    pub const UNREACHABLE: Marks = Marks(4);
+
+    /// Every single mark with its stable word.
+    pub const ALL: [(Marks, &'static str); 3] = [
+        (Marks::FLAPPING, "flapping"),
+        (Marks::MAINTENANCE, "maintenance"),
+        (Marks::UNREACHABLE, "unreachable"),
+    ];
+
+    /// True where all of `mark` are there.
+    pub fn has(self, mark: Marks) -> bool {
+        self.0 & mark.0 == mark.0
+    }
+
+    /// With `mark`, or without it.
+    pub fn set(self, mark: Marks, on: bool) -> Marks {
+        Marks(if on { self.0 | mark.0 } else { self.0 & !mark.0 })
+    }
+
+    /// The words of those that are there.
+    pub fn names(self) -> Vec<&'static str> {
+        Marks::ALL.into_iter().filter(|(mark, _)| self.has(*mark)).map(|(_, name)| name).collect()
+    }
+
+    /// The stored number.
+    pub fn number(self) -> u8 {
+        self.0
+    }
+
+    /// The marks with this stored number; bits that are not known are dropped.
+    pub fn from_number(number: u8) -> Marks {
+        let known = Marks::ALL.iter().fold(0, |known, (mark, _)| known | mark.0);
+        Marks(number & known)
+    }
+}
+
 /// One check as it is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sample {
@@ -178,7 +226,7 @@ impl Sample {
     }
 }
 
-/// A change of verdict.
+/// A change of verdict, or of its marks alone: `from` and `to` are the same then.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// Whose verdict.
@@ -191,6 +239,15 @@ pub struct Transition {
     pub to: Verdict,
     /// The result that decided.
     pub code: Code,
+    /// What to know beside it, from now on.
+    pub marks: Marks,
+}
+
+impl Transition {
+    /// True where the verdict is another one than before.
+    pub fn is_change(&self) -> bool {
+        self.from != self.to
+    }
 }
 
 /// Words and facts about one sample of a batch.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use engine::ids::{MonitorId, ShardId};
 use engine::limits::{COMMIT_BATCHES_MAX, COMMIT_SLOW_MS};
 use engine::monitor::State;
-use engine::sample::{Code, Sample, SampleBatch, Transition, Verdict};
+use engine::sample::{Code, Marks, Sample, SampleBatch, Transition, Verdict};
 use engine::store::cursor::Cursor;
 use engine::store::spool::disk::Disk;
 use engine::store::spool::{Bounds, RunKey, Spool};
@@ -176,7 +176,14 @@ fn batch(seq: u64) -> SampleBatch {
         0 => (Verdict::Up, Verdict::Down),
         _ => (Verdict::Down, Verdict::Up),
     };
-    let change = Transition { monitor: MonitorId(1), at_ms: seq, from, to, code: Code(10) };
+    let change = Transition {
+        monitor: MonitorId(1),
+        at_ms: seq,
+        from,
+        to,
+        code: Code(10),
+        marks: Marks::NONE,
+    };
     SampleBatch {
         shard: ShardId(2),
         seq,

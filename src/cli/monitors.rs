@@ -52,12 +52,18 @@ fn cells(monitor: &MonitorView, now_ms: u64) -> Vec<Cell> {
         monitor.name.as_str().into(),
         monitor.kind.map_or("?", Kind::name).into(),
         monitor.target.as_str().into(),
-        Cell::colored(monitor.verdict.name(), verdict_color(monitor.verdict)),
+        Cell::colored(verdict(monitor), verdict_color(monitor.verdict)),
         since.unwrap_or_else(absent).into(),
         monitor.total_us.map_or_else(absent, duration_us).into(),
         next.unwrap_or_else(absent).into(),
         message,
     ]
+}
+
+/// The verdict with its marks: `down, maintenance`.
+fn verdict(monitor: &MonitorView) -> String {
+    let words = std::iter::once(monitor.verdict.name()).chain(monitor.marks.iter().copied());
+    words.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -80,6 +86,7 @@ mod tests {
             since_ms: Some(1_000_000),
             last_check_ms: Some(1_200_000),
             next_due_ms: Some(1_260_000),
+            marks: Vec::new(),
             code: 0,
             result: Some("ok"),
             message: "200 OK".into(),
@@ -114,6 +121,13 @@ ID  NAME      TYPE      TARGET                 VERDICT   SINCE     LAST    NEXT 
         let shown = render(&monitors(), 1_200_000, &Style::plain());
         assert_eq!(shown, wanted, "\n{shown}");
         assert_eq!(render(&[], 0, &Style::plain()), "no monitors\n");
+    }
+
+    #[test]
+    fn marks_stand_beside_the_verdict() {
+        let marked = MonitorView { marks: vec!["flapping", "maintenance"], ..monitors().remove(0) };
+        let shown = render(&[marked], 1_200_000, &Style::plain());
+        assert!(shown.contains(" up, flapping, maintenance "), "{shown}");
     }
 
     #[test]

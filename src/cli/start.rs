@@ -306,6 +306,7 @@ fn log_transitions(transitions: Vec<Transition>) {
             from = change.from.name(),
             to = change.to.name(),
             reason = change.code.name(),
+            marks = change.marks.names().join(","),
             "verdict"
         );
     }

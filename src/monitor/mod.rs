@@ -12,6 +12,7 @@ use crate::ids::MonitorId;
 use crate::sample::{Code, Verdict};
 
 pub mod address;
+pub mod flap;
 pub mod message;
 pub mod partition;
 pub mod row;

@@ -6,7 +6,9 @@
 use std::collections::HashMap;
 
 use crate::ids::{MonitorId, Slot, SlotRef, Tick};
+use crate::monitor::flap::History;
 use crate::monitor::{Monitor, State};
+use crate::sample::Marks;
 
 /// Where the check of a monitor is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,6 +50,10 @@ pub struct Hot {
     pub failing_since: Tick,
     /// When a failed check is to be confirmed; 0 for never.
     pub confirm_at: Tick,
+    /// Its last results.
+    pub history: History,
+    /// What to know beside the verdict.
+    pub marks: Marks,
 }
 
 /// The monitors of one shard, by slot.

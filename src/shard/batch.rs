@@ -110,7 +110,7 @@ fn empty(shard: ShardId, seq: u64) -> SampleBatch {
 mod tests {
     use super::*;
     use crate::ids::MonitorId;
-    use crate::sample::Verdict;
+    use crate::sample::{Marks, Verdict};
     use probes::Timings;
 
     fn sample(monitor: u64, code: u16) -> Sample {
@@ -150,6 +150,7 @@ mod tests {
             from: Verdict::Down,
             to: Verdict::Up,
             code: Code::GOOD,
+            marks: Marks::NONE,
         };
         outbox.push(sample(1, 0), None, None);
         outbox.push(sample(2, 0), None, Some(change));

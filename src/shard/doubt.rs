@@ -1,6 +1,6 @@
 //! What a failure is worth: the guard's word, and when a further check is to confirm it.
 //!
-//! Owns: the rules between a result and the confirm rule of `monitor::verdict`. A confirmation is
+//! Owns: the rules around the confirm rule of `monitor::verdict`. A confirmation is
 //! a due check of its own: it enters the ledger when it starts and has its own sample. It is left
 //! out where it could still run when the next check is due: then that one confirms. No room and no
 //! place in the wheel is held while it waits.
@@ -13,7 +13,7 @@ use crate::ids::Tick;
 use crate::limits::TICK_MS;
 use crate::monitor::Monitor;
 use crate::monitor::table::{Activity, Hot};
-use crate::sample::{CheckResult, Verdict};
+use crate::sample::{CheckResult, Marks, Verdict};
 
 /// True where what was put off until `due` is a confirmation that is still wanted.
 pub(super) fn is_to_confirm(hot: &mut Hot, monitor: &Monitor, due: Tick) -> bool {
@@ -31,6 +31,19 @@ pub(super) fn note_failure(hot: &mut Hot, result: CheckResult, now: Tick) {
         CheckResult::Down(_) if hot.failing_since == Tick(0) => hot.failing_since = now,
         CheckResult::Down(_) | CheckResult::Unknown(_) | CheckResult::Missed(_) => {}
     }
+}
+
+/// Notes a result for the question whether the monitor flaps. True where the answer has changed.
+pub(super) fn note_flapping(hot: &mut Hot, result: CheckResult) -> bool {
+    let bad = match result {
+        CheckResult::Up => false,
+        CheckResult::Down(_) => true,
+        CheckResult::Unknown(_) | CheckResult::Missed(_) => return false,
+    };
+    hot.history.push(bad);
+    let before = hot.marks;
+    hot.marks = before.set(Marks::FLAPPING, hot.history.flaps(before.has(Marks::FLAPPING)));
+    hot.marks != before
 }
 
 /// Weighs a result with what the guard says: a failure while this host is cut off becomes a fault

@@ -22,7 +22,7 @@ use crate::metrics::snapshot::{Snapshot, lag_histogram};
 use crate::monitor::message::{self, Told};
 use crate::monitor::table::{Activity, Table};
 use crate::monitor::{Monitor, verdict};
-use crate::sample::{CheckResult, Code, Missed, Sample, Transition, Verdict, Words};
+use crate::sample::{CheckResult, Code, Marks, Missed, Sample, Transition, Verdict, Words};
 use crate::sched::due::{DueList, Waiting};
 use crate::sched::spread::{interval_ticks, next_due};
 use crate::sched::wheel::Wheel;
@@ -114,6 +114,11 @@ impl Shard {
             Command::Remove(ids) => {
                 for id in ids {
                     self.remove(id);
+                }
+            }
+            Command::Mark { monitors, mark, on } => {
+                for id in monitors {
+                    self.mark(id, mark, on, now);
                 }
             }
             Command::Drain | Command::Quit => self.drain(),
@@ -286,10 +291,24 @@ impl Shard {
         let at_ms = now.unix_us / 1_000;
         hot.state.verdict = to;
         hot.state.since_ms = at_ms;
-        let transition = Transition { monitor: monitor.id, at_ms, from, to, code: hot.state.code };
+        let (code, marks) = (hot.state.code, hot.marks);
+        let transition = Transition { monitor: monitor.id, at_ms, from, to, code, marks };
         self.monitors[from as usize] -= 1;
         self.monitors[to as usize] += 1;
         self.outbox.push_transition(transition);
+    }
+
+    fn mark(&mut self, id: MonitorId, mark: Marks, on: bool, now: Now) {
+        let Some((hot, _)) = self.table.slot(id).and_then(|slot| self.table.get_mut(slot)) else {
+            return;
+        };
+        let marks = hot.marks.set(mark, on);
+        if std::mem::replace(&mut hot.marks, marks) != marks {
+            let (verdict, code) = (hot.state.verdict, hot.state.code);
+            let (monitor, at_ms, from, to) = (id, now.unix_us / 1_000, verdict, verdict);
+            let transition = Transition { monitor, at_ms, from, to, code, marks };
+            self.outbox.push_transition(transition);
+        }
     }
 
     fn remove(&mut self, id: MonitorId) {
@@ -387,6 +406,8 @@ impl Shard {
             verdict::apply(&mut hot.state, &monitor.timing, attempt.result, at_ms, may_fall)
         };
         let to = hot.state.verdict;
+        let marked = doubt::note_flapping(hot, attempt.result);
+        let marks = hot.marks;
         hot.activity = Activity::Idle;
         let sample = sample_of(id, at_ms, hot.lag_us, hot.attempts, to, &attempt);
         let attempts = hot.attempts;
@@ -397,13 +418,9 @@ impl Shard {
         // The first good answer is no change that anybody must be told of, and a million of them
         // come in the first minute.
         let first_up = changed == Some(Verdict::Pending) && to == Verdict::Up;
-        let transition = changed.filter(|_| !first_up).map(|from| Transition {
-            monitor: id,
-            at_ms,
-            from,
-            to,
-            code: sample.code,
-        });
+        let from = changed.filter(|_| !first_up).or(marked.then_some(to));
+        let code = sample.code;
+        let transition = from.map(|from| Transition { monitor: id, at_ms, from, to, code, marks });
         self.ledger.finish(kind, attempt.result);
         self.confirm_soon(slot, attempt.result, view, now);
         let news = match (transition.is_some() || sample.code != code_before, first_up) {

@@ -7,7 +7,7 @@
 
 use rusqlite::{OptionalExtension, Transaction as SqlTransaction, params};
 
-use super::{StoreError, signed};
+use super::{StoreError, marks, signed};
 use crate::sample::{Transition, Verdict};
 
 /// Records a change of verdict.
@@ -19,8 +19,9 @@ pub(super) fn record_transition(
     let (monitor, at) = (signed(change.monitor.0), signed(change.at_ms));
     transaction
         .prepare_cached(
-            "INSERT INTO transition (monitor_id, at_ms, from_verdict, to_verdict, code, message)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            "INSERT INTO transition
+                (monitor_id, at_ms, from_verdict, to_verdict, code, message, marks)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?
         .execute(params![
             monitor,
@@ -28,8 +29,13 @@ pub(super) fn record_transition(
             change.from as u8,
             change.to as u8,
             change.code.0,
-            message
+            message,
+            change.marks.number()
         ])?;
+    marks::keep(transaction, change)?;
+    if !change.is_change() {
+        return Ok(());
+    }
     update_state(transaction, monitor, at, change.to)?;
     match change.to {
         Verdict::Down => went_down(transaction, monitor, at, change.code.0, message),

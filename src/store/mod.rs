@@ -30,6 +30,8 @@ mod fold;
 
 mod incident;
 
+mod marks;
+
 mod append;
 
 mod words;

@@ -13,12 +13,12 @@ use super::view::{
     CertView, Counts, Evidence, Filter, Incident, MonitorView, Range, Read, ResultView, Results,
     TransitionView,
 };
-use super::{StoreError, blob, folder, signed, unsigned, window_start};
+use super::{StoreError, blob, folder, marks, signed, unsigned, window_start};
 use crate::clock::wall_millis;
 use crate::ids::MonitorId;
 use crate::limits::{GROUP_BITS, LANE_BITS, WINDOW_MS};
 use crate::monitor::Kind;
-use crate::sample::{Code, Sample, Verdict};
+use crate::sample::{Code, Marks, Sample, Verdict};
 
 /// The SQLite file of a data folder, to look only.
 #[derive(Debug)]
@@ -191,7 +191,8 @@ impl Read for SqliteReader {
         ];
         let now_ms = wall_millis();
         let views = statement.query_map(values, monitor_view)?;
-        views.map(|view| Ok(view?.with_next_due(now_ms))).collect()
+        let marks = marks::all(&self.conn)?;
+        views.map(|view| Ok(view?.with_next_due(now_ms).with_marks(&marks))).collect()
     }
 
     fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {
@@ -262,7 +263,8 @@ impl Read for SqliteReader {
         rows_max: usize,
     ) -> Result<Vec<TransitionView>, StoreError> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT t.monitor_id, m.name, t.at_ms, t.from_verdict, t.to_verdict, t.code, t.message
+            "SELECT t.monitor_id, m.name, t.at_ms, t.from_verdict, t.to_verdict, t.code, t.message,
+                    t.marks
              FROM transition t JOIN monitor m ON m.id = t.monitor_id
              WHERE (?1 IS NULL OR t.monitor_id = ?1)
              ORDER BY t.at_ms DESC, t.id DESC LIMIT ?2",
@@ -279,6 +281,7 @@ impl Read for SqliteReader {
                 code: code.0,
                 result: code.name(),
                 message: row.get(6)?,
+                marks: Marks::from_number(row.get(7)?).names(),
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
@@ -315,6 +318,7 @@ fn monitor_view(row: &Row<'_>) -> rusqlite::Result<MonitorView> {
         since_ms: Some(number(row, 9)?).filter(|since| *since > 0),
         last_check_ms,
         next_due_ms: None,
+        marks: Vec::new(),
         code: code.0,
         result: last_check_ms.map(|_| code.name()),
         message: row.get(12)?,

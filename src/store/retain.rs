@@ -164,7 +164,7 @@ fn removed_monitors(transaction: &Transaction<'_>, before: i64) -> Result<usize,
         .query_map([before, DELETE_CHUNKS_MAX as i64], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
     for id in &ids {
-        for table in ["state", "evidence", "transition", "incident", "monitor_cert"] {
+        for table in ["state", "mark", "evidence", "transition", "incident", "monitor_cert"] {
             let sql = format!("DELETE FROM {table} WHERE monitor_id = ?1");
             transaction.prepare_cached(&sql)?.execute([id])?;
         }

@@ -17,8 +17,8 @@ use super::folder::Folder;
 use super::retain::Keeper;
 use super::spool::RunKey;
 use super::{
-    Appended, Gap, Maintained, NewMonitor, Retention, RunId, Store, StoreError, SyncReport, signed,
-    unsigned,
+    Appended, Gap, Maintained, NewMonitor, Retention, RunId, Store, StoreError, SyncReport, marks,
+    signed, unsigned,
 };
 use super::{append, sync};
 use crate::clock::wall_millis;
@@ -119,6 +119,7 @@ impl Store for SqliteStore {
     }
 
     fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError> {
+        marks::forget(&self.conn)?;
         self.conn.execute("INSERT INTO run (started_ms) VALUES (?1)", [signed(now_ms)])?;
         Ok(RunId(unsigned(self.conn.last_insert_rowid())))
     }

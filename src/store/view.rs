@@ -3,6 +3,8 @@
 //! Owns: the contract of a reader and its types, ready for `--json`. Times are milliseconds since
 //! the Unix epoch, durations microseconds; what is not there is absent, never zero.
 
+use std::collections::HashMap;
+
 use probes::Phase;
 use serde::Serialize;
 use serde_json::Value;
@@ -10,7 +12,7 @@ use serde_json::Value;
 use super::StoreError;
 use crate::ids::{MonitorId, Tick};
 use crate::monitor::Kind;
-use crate::sample::{Sample, Verdict};
+use crate::sample::{Marks, Sample, Verdict};
 use crate::sched::spread::next_due;
 
 /// Answers questions while another process or thread writes. Changes nothing.
@@ -152,6 +154,8 @@ pub struct MonitorView {
     pub since_ms: Option<u64>,
     /// Due time of the last check that ran.
     pub last_check_ms: Option<u64>,
+    /// What to know beside the verdict: `flapping`, `maintenance`, `unreachable`.
+    pub marks: Vec<&'static str>,
     /// When the next check is due; `None` for one that is paused or cannot run.
     pub next_due_ms: Option<u64>,
     /// Its result: number, and word in `result`.
@@ -169,6 +173,12 @@ pub struct MonitorView {
 }
 
 impl MonitorView {
+    /// Fills in the marks of this monitor out of those of all.
+    pub(super) fn with_marks(mut self, marks: &HashMap<MonitorId, Marks>) -> MonitorView {
+        self.marks = marks.get(&self.id).map_or_else(Vec::new, |marks| marks.names());
+        self
+    }
+
     /// Fills in when the next check is due after `now_ms`: the grid is known from the number and
     /// the interval alone.
     pub(super) fn with_next_due(mut self, now_ms: u64) -> MonitorView {
@@ -327,6 +337,8 @@ pub struct TransitionView {
     pub result: &'static str,
     /// The message of that result.
     pub message: String,
+    /// What to know beside it from then on; where `from` and `to` are the same, only this changed.
+    pub marks: Vec<&'static str>,
 }
 
 /// A leaf certificate as one monitor saw it.

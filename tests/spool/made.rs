@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use engine::ids::{MonitorId, ShardId};
-use engine::sample::{CheckResult, Code, Sample, SampleBatch, Transition, Verdict, Words};
+use engine::sample::{CheckResult, Code, Marks, Sample, SampleBatch, Transition, Verdict, Words};
 use engine::store::spool::{Bounds, RunKey, Spool};
 use engine::store::{Gap, RunId};
 use probes::{Failure, Timings};
@@ -46,6 +46,7 @@ pub fn batch(seq: u64, good: u64, bad: u64, changed: bool) -> SampleBatch {
             from: Verdict::Down,
             to: Verdict::Up,
             code: Code::GOOD,
+            marks: Marks::NONE,
         });
         let (message, attempts) = (format!("number {seq}").into(), Vec::new());
         let sample = batch.samples.len() as u16 - 1;

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use engine::ids::MonitorId;
 use engine::monitor::State;
-use engine::sample::{Code, Transition, Verdict};
+use engine::sample::{Code, Marks, Transition, Verdict};
 use engine::store::view::Filter;
 use engine::store::{NewMonitor, RunId};
 
@@ -132,6 +132,7 @@ fn states_come_back_after_a_restart(backend: &dyn Backend) {
         from: Verdict::Up,
         to: Verdict::Down,
         code: Code(10),
+        marks: Marks::NONE,
     };
     down.transitions = vec![change];
     store.append(RunId(1), &[down]).unwrap();

@@ -1,7 +1,7 @@
 //! Batches that come late, because they waited in a spool: each once, and the present stays.
 
 use engine::ids::MonitorId;
-use engine::sample::{Code, SampleBatch, Transition, Verdict};
+use engine::sample::{Code, Marks, SampleBatch, Transition, Verdict};
 use engine::store::spool::RunKey;
 use engine::store::{RunId, Store};
 use proptest::prelude::*;
@@ -53,7 +53,7 @@ fn a_late_result_joins_history_and_counters_and_not_the_state(backend: &dyn Back
 
 fn change(monitor: MonitorId, at_ms: u64, to: Verdict) -> Transition {
     let from = if to == Verdict::Down { Verdict::Up } else { Verdict::Down };
-    Transition { monitor, at_ms, from, to, code: Code(at_ms as u16 % 50 + 10) }
+    Transition { monitor, at_ms, from, to, code: Code(at_ms as u16 % 50 + 10), marks: Marks::NONE }
 }
 
 fn changes(seq: u64, changes: Vec<Transition>) -> SampleBatch {

@@ -1,7 +1,7 @@
 //! What is too old or too much goes, and what a result costs on disk.
 
 use engine::limits::WINDOW_MS;
-use engine::sample::{Code, Sample, Transition, Verdict};
+use engine::sample::{Code, Marks, Sample, Transition, Verdict};
 use engine::store::{Retention, RunId};
 use probes::Timings;
 
@@ -30,7 +30,14 @@ fn events_past_their_age_go_and_open_incidents_stay(backend: &dyn Backend) {
     let mut store = backend.store_keeping(keep);
     let ids = store.sync_monitors("a", &[row("x"), row("y")]).unwrap().ids;
     let (x, y) = (ids[0].unwrap(), ids[1].unwrap());
-    let change = |monitor, at_ms, from, to| Transition { monitor, at_ms, from, to, code: Code(10) };
+    let change = |monitor, at_ms, from, to| Transition {
+        monitor,
+        at_ms,
+        from,
+        to,
+        code: Code(10),
+        marks: Marks::NONE,
+    };
     let mut events = batch(1, vec![refused(x.0, T0)]);
     events.words = vec![words(0, "old")];
     events.transitions = vec![

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use engine::ids::MonitorId;
 use engine::limits::{CERTS_PER_MONITOR_MAX, EVIDENCE_MAX, MESSAGE_BYTES_MAX};
-use engine::sample::{Code, SampleBatch, Transition, Verdict};
+use engine::sample::{Code, Marks, SampleBatch, Transition, Verdict};
 use engine::store::{RunId, Store};
 use probes::Failure;
 use probes::outcome::{CertFacts, CertInfo, Detail};
@@ -16,6 +16,7 @@ crate::for_every_backend! {
     hostile_words_are_cut_to_their_bounds
     words_about_a_good_answer_are_no_evidence
     going_down_opens_an_incident_and_coming_up_closes_it
+    marks_are_those_of_the_latest_change_and_a_run_begins_without
     removing_a_monitor_closes_its_incident
     a_certificate_is_stored_once_for_all_who_see_it
     a_target_with_ever_new_certificates_is_bounded
@@ -73,7 +74,7 @@ fn words_about_a_good_answer_are_no_evidence(backend: &dyn Backend) {
 
 fn change(monitor: MonitorId, at_ms: u64, from: Verdict, to: Verdict) -> Transition {
     let code = if to == Verdict::Down { Code(Failure::Refused.code()) } else { Code::GOOD };
-    Transition { monitor, at_ms, from, to, code }
+    Transition { monitor, at_ms, from, to, code, marks: Marks::NONE }
 }
 
 fn going_down_opens_an_incident_and_coming_up_closes_it(backend: &dyn Backend) {
@@ -108,6 +109,39 @@ fn going_down_opens_an_incident_and_coming_up_closes_it(backend: &dyn Backend) {
     assert_eq!(seen, [(T0 + 6, Up, Down), (T0 + 5, Unknown, Up), (T0 + 4, Down, Unknown)]);
     let state = store.load_states().unwrap()[&id];
     assert_eq!((state.verdict, state.since_ms), (Down, T0 + 6));
+}
+
+fn marks_are_those_of_the_latest_change_and_a_run_begins_without(backend: &dyn Backend) {
+    use Verdict::{Down, Up};
+    let mut store = backend.store();
+    let id = one_monitor(&mut *store);
+    let shown = || backend.reader().monitors(&Default::default()).unwrap().remove(0);
+    let marked = |seq, at_ms, from, to, marks| {
+        let mut only = batch(seq, Vec::new());
+        only.transitions = vec![Transition { marks, ..change(id, at_ms, from, to) }];
+        only
+    };
+    let flapping = Marks::NONE.set(Marks::FLAPPING, true);
+    let both = flapping.set(Marks::MAINTENANCE, true);
+    store.append(RunId(1), &[marked(1, T0 + 5, Up, Down, flapping)]).unwrap();
+    assert_eq!(shown().marks, ["flapping"]);
+    // Only the marks change: the verdict and its incident go on as they were.
+    store.append(RunId(1), &[marked(2, T0 + 9, Down, Down, both)]).unwrap();
+    assert_eq!(shown().marks, ["flapping", "maintenance"]);
+    assert_eq!((shown().verdict, shown().since_ms), (Down, Some(T0 + 5)));
+    assert_eq!(backend.reader().incidents(None, 10).unwrap()[0].opened_ms, T0 + 5);
+    let seen = backend.reader().transitions(Some(id), 10).unwrap();
+    assert_eq!((seen[0].to, &*seen[0].marks), (Down, &["flapping", "maintenance"][..]));
+    // The check had been due before the mark was set: its change is the later news all the same.
+    store.append(RunId(1), &[marked(3, T0 + 7, Down, Up, Marks::NONE)]).unwrap();
+    assert_eq!(shown().marks, Vec::<&str>::new());
+    // What waited in a spool for long is not the latest news.
+    store.append(RunId(1), &[marked(4, T0 - 3_600_000, Up, Up, flapping)]).unwrap();
+    assert_eq!(shown().marks, Vec::<&str>::new());
+    store.append(RunId(1), &[marked(5, T0 + 60_000, Up, Up, flapping)]).unwrap();
+    assert_eq!(shown().marks, ["flapping"]);
+    store.begin_run(T0 + 70_000).unwrap();
+    assert_eq!(shown().marks, Vec::<&str>::new());
 }
 
 fn removing_a_monitor_closes_its_incident(backend: &dyn Backend) {

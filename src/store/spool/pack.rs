@@ -15,7 +15,7 @@ use probes::{Failure, Timings};
 use super::RunKey;
 use crate::ids::{MonitorId, ShardId};
 use crate::limits::{MESSAGE_BYTES_MAX, SPOOL_RECORD_BYTES_MAX};
-use crate::sample::{Code, Sample, SampleBatch, Transition, Verdict, Words};
+use crate::sample::{Code, Marks, Sample, SampleBatch, Transition, Verdict, Words};
 use crate::store::{Gap, RunId, blob, clipped};
 
 /// Samples follow as rows of 55 bytes.
@@ -24,6 +24,8 @@ const ROWS: u8 = 0;
 const BLOB: u8 = 1;
 /// Samples up to which rows are smaller than a blob, whose 15 columns cost 30 bytes each.
 const ROWS_MAX: usize = 8;
+/// Marks of a change stand in the high half of the byte of its verdict.
+const MARKS_SHIFT: u32 = 4;
 
 /// The payload has a right checksum but makes no sense: a bug or another version's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -189,7 +191,8 @@ impl Out {
         self.u64(change.monitor.0);
         self.u64(change.at_ms);
         self.u8(change.from as u8);
-        self.u8(change.to as u8);
+        // Verdicts need three bits.
+        self.u8(change.to as u8 | change.marks.number() << MARKS_SHIFT);
         self.u16(change.code.0);
     }
 
@@ -341,12 +344,15 @@ impl<'a> In<'a> {
     }
 
     fn transition(&mut self) -> Result<Transition, Malformed> {
+        let (monitor, at_ms) = (MonitorId(self.u64()?), self.u64()?);
+        let (from, to) = (Verdict::from_number(self.u8()?), self.u8()?);
         Ok(Transition {
-            monitor: MonitorId(self.u64()?),
-            at_ms: self.u64()?,
-            from: Verdict::from_number(self.u8()?),
-            to: Verdict::from_number(self.u8()?),
+            monitor,
+            at_ms,
+            from,
+            to: Verdict::from_number(to & ((1 << MARKS_SHIFT) - 1)),
             code: Code(self.u16()?),
+            marks: Marks::from_number(to >> MARKS_SHIFT),
         })
     }
 

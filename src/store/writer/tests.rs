@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::ids::ShardId;
 use crate::limits::WINDOW_MS;
-use crate::sample::{Code, Sample, Verdict};
+use crate::sample::{Code, Marks, Sample, Verdict};
 use crate::store::view::Range;
 use crate::store::{Gap, Maintained, Read, Retention, RunId, SqliteReader, SqliteStore};
 
@@ -114,6 +114,7 @@ fn large_batch(seq: u64) -> SampleBatch {
         from: Verdict::Pending,
         to: Verdict::Up,
         code: Code::GOOD,
+        marks: Marks::NONE,
     };
     SampleBatch {
         shard: ShardId(0),

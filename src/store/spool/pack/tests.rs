@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::sample::Marks;
 
 const STAMP: Stamp =
     Stamp { run: RunKey { run: RunId(7), started_ms: 1_767_225_600_000 }, written_ms: 42 };
@@ -63,6 +64,7 @@ fn full_batch() -> SampleBatch {
         from: Verdict::Up,
         to: Verdict::Down,
         code: Code(12),
+        marks: Marks::NONE,
     };
     SampleBatch {
         shard: ShardId(3),
