@@ -41,6 +41,10 @@ pub const DESCRIPTORS_RESERVED: usize = 256;
 /// Keeps a turn short enough (about 10 ms at 40 µs a start) that answers are still read on time.
 pub const STARTS_PER_TURN_MAX: usize = 256;
 
+/// One part in so many of the room in flight is kept for monitors whose last check was good: those
+/// of targets that are down hold their places for a whole timeout.
+pub const ROOM_RESERVE_DIVISOR: usize = 4;
+
 /// A gap between turns above this, in milliseconds, is a stall of ours: due checks inside it are
 /// missed with that reason instead of started in a burst.
 pub const STALL_MS: u64 = 1_000;
@@ -246,6 +250,9 @@ pub const RESOLVE_NEGATIVE_TTL_S_MAX: u32 = 300;
 pub const RESOLVE_STALE_MS_MAX: u64 = 24 * 3_600 * 1_000;
 /// Wait for a fresh answer before stale addresses are used, in milliseconds (RFC 8767 section 5).
 pub const RESOLVE_STALE_WAIT_MS: u64 = 1_800;
+/// Age up to which an answer is not asked for anew although a check failed, in milliseconds: a
+/// hundred thousand monitors of one name that fail together are one query.
+pub const RESOLVE_DOUBT_MS: u64 = 2_000;
 /// How long a failed query is not repeated, in milliseconds (RFC 9520 section 3.2: 1 s at least).
 pub const RESOLVE_HOLD_MS: u64 = 5_000;
 /// How long a silent server is asked last, in milliseconds.

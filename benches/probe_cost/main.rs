@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use engine::boot::shards::{Common, Shards};
 use engine::clock::Clock;
+use engine::guard::vantage::Vantage;
 use engine::ids::MonitorId;
 use engine::messages::{Assign, BatchSink, Refused, StoreGone};
 use engine::metrics::snapshot::Snapshot;
@@ -198,6 +199,7 @@ fn run(monitors: &[Monitor], time: Duration) -> Run {
         trust: Trust::default(),
         resolver: ResolverConfig::parse(b"", Hosts::parse(b"")),
         in_flight_max: PARALLEL,
+        vantage: Arc::new(Vantage::new(1, 0)),
     };
     let shards = Shards::start(&[SHARD_CPU], &common, || Box::new(Sink)).unwrap();
     let assigns =

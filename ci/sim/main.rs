@@ -1,6 +1,7 @@
 //! The shard under a simulated clock and scripted outcomes.
 //!
-//! After **every** step: each enabled monitor is armed; at most one check of it is waiting, in
+//! Here: the ledger, whatever happens. `vantage`: verdicts, with faults of ours, real outages and
+//! a guard, in a `world` of targets. After **every** step: each enabled monitor is armed; at most one check of it is waiting, in
 //! flight or between attempts; `due = started + missed + paused`; `started = up + down + unknown +
 //! open`; samples = results + missed ones. A failure prints the seed, which alone repeats it:
 //! `SIM_SEED=… cargo test --test sim`.
@@ -17,30 +18,16 @@ use engine::messages::{Assign, Command};
 use engine::monitor::table::Activity;
 use engine::monitor::{Kind, Monitor, Preset, State, Timing};
 use engine::sample::{CheckResult, Code, Sample, Verdict};
+use engine::sched::due::Room;
 use engine::shard::{Now, Shard};
 use probes::spec::{Family, Host, IcmpSpec, ProbeSpec};
 use probes::{Failure, Nanos, Outcome, Phase, Timings};
 
-/// SplitMix64: the whole run follows from the seed.
-struct Random(u64);
+mod random;
+mod vantage;
+mod world;
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    fn chance(&mut self, percent: u64) -> bool {
-        self.below(100) < percent
-    }
-}
+use random::Random;
 
 struct Simulation {
     random: Random,
@@ -153,10 +140,10 @@ impl Simulation {
     }
 
     fn start(&mut self, now: Now) {
-        let room = self.room_max - self.in_flight.len();
+        let room = Room::new(self.room_max - self.in_flight.len(), self.room_max);
         let mut started = Vec::new();
-        self.shard.start_due(room, now, |at, monitor| started.push((at, monitor.id)));
-        assert!(started.len() <= room);
+        self.shard.start_due(room, now, |at, monitor, _| started.push((at, monitor.id)));
+        assert!(started.len() <= room.free);
         for (at, id) in started {
             let lasts = if self.random.chance(10) { self.random.below(2_000) } else { 3 };
             self.in_flight.push((self.tick + lasts, at, id));

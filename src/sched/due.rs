@@ -1,11 +1,14 @@
 //! The checks that are due and wait for room, oldest first.
 //!
-//! Owns: the order of starts. Retries of checks that began earlier stand before new ones, since
-//! their due time is older. Allocates only to grow.
+//! Owns: the order of starts. What comes after a failure (retries, confirmations, checks of
+//! monitors that are down) waits in a line of its own: it holds its place in flight for a whole
+//! timeout, so it takes turns with the others and leaves them a part of the room. An outage of very
+//! many targets then does not delay the healthy rest. Allocates only to grow.
 
 use std::collections::{BinaryHeap, VecDeque};
 
 use crate::ids::{SlotRef, Tick};
+use crate::limits::ROOM_RESERVE_DIVISOR;
 
 /// One start that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,18 +39,41 @@ impl PartialOrd for Later {
     }
 }
 
-/// The checks that are due and wait for room, and the retries that wait for their time.
+/// Places in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Free ones.
+    pub free: usize,
+    /// Those of them that only sound monitors get.
+    pub reserved: usize,
+}
+
+impl Room {
+    /// So many `free` ones of `max`.
+    pub fn new(free: usize, max: usize) -> Room {
+        Room { free, reserved: max / ROOM_RESERVE_DIVISOR }
+    }
+
+    /// True where a check of a doubtful monitor may start.
+    fn takes_doubtful(self) -> bool {
+        self.free > self.reserved
+    }
+}
+
+/// The checks that are due and wait for room, and the further ones that wait for their time.
 #[derive(Debug, Default)]
 pub struct DueList {
-    first: VecDeque<Waiting>,
-    retries: VecDeque<Waiting>,
+    sound: VecDeque<Waiting>,
+    doubtful: VecDeque<Waiting>,
+    /// Whose turn it is where both wait.
+    doubtful_next: bool,
     later: BinaryHeap<Later>,
 }
 
 impl DueList {
-    /// Puts a new check at the end.
-    pub fn push(&mut self, waiting: Waiting) {
-        self.first.push_back(waiting);
+    /// Puts a new check at the end of its line.
+    pub fn push(&mut self, waiting: Waiting, doubtful: bool) {
+        if doubtful { &mut self.doubtful } else { &mut self.sound }.push_back(waiting);
     }
 
     /// Puts off a further attempt of a check until `at`. It holds no room meanwhile.
@@ -58,19 +84,31 @@ impl DueList {
     /// Moves the attempts whose time has come to the ones that may start.
     pub fn ripen(&mut self, now: Tick) {
         while let Some(later) = self.later.peek().filter(|later| later.at <= now) {
-            self.retries.push_back(later.waiting);
+            self.doubtful.push_back(later.waiting);
             self.later.pop();
         }
     }
 
     /// The next to start.
-    pub fn pop(&mut self) -> Option<Waiting> {
-        self.retries.pop_front().or_else(|| self.first.pop_front())
+    pub fn pop(&mut self, room: Room) -> Option<Waiting> {
+        let doubtful = !self.doubtful.is_empty() && room.takes_doubtful();
+        if doubtful && (self.doubtful_next || self.sound.is_empty()) {
+            self.doubtful_next = false;
+            return self.doubtful.pop_front();
+        }
+        self.doubtful_next = true;
+        if room.free > 0 { self.sound.pop_front() } else { None }
+    }
+
+    /// True where one could start in this room.
+    pub fn can_start(&self, room: Room) -> bool {
+        (!self.sound.is_empty() && room.free > 0)
+            || (!self.doubtful.is_empty() && room.takes_doubtful())
     }
 
     /// Those that could start now, were there room.
     pub fn ready(&self) -> usize {
-        self.first.len() + self.retries.len()
+        self.sound.len() + self.doubtful.len()
     }
 
     /// When the next put-off attempt ripens.
@@ -81,8 +119,8 @@ impl DueList {
     /// Takes out everything that waits, put-off attempts too.
     pub fn drain(&mut self) -> impl Iterator<Item = Waiting> {
         let later = std::mem::take(&mut self.later).into_iter().map(|later| later.waiting);
-        let ready = std::mem::take(&mut self.retries).into_iter();
-        ready.chain(std::mem::take(&mut self.first)).chain(later)
+        let ready = std::mem::take(&mut self.doubtful).into_iter();
+        ready.chain(std::mem::take(&mut self.sound)).chain(later)
     }
 }
 
@@ -95,17 +133,26 @@ mod tests {
         Waiting { slot: SlotRef { slot: Slot(slot), generation: 0 }, due: Tick(due) }
     }
 
+    const WIDE: Room = Room { free: 100, reserved: 25 };
+
     #[test]
-    fn a_ripe_retry_starts_before_newer_checks() {
+    fn sound_and_doubtful_monitors_take_turns_and_the_reserve_is_for_the_sound() {
         let mut list = DueList::default();
-        list.push(waiting(1, 100));
-        list.push_later(Tick(110), waiting(2, 50));
+        (1..=3).for_each(|slot| list.push(waiting(slot, 100), false));
+        list.push_later(Tick(110), waiting(11, 50));
+        list.push(waiting(10, 100), true);
         list.ripen(Tick(109));
-        assert_eq!(list.ready(), 1);
+        assert_eq!(list.ready(), 4);
         list.ripen(Tick(110));
-        assert_eq!(list.pop(), Some(waiting(2, 50)));
-        assert_eq!(list.pop(), Some(waiting(1, 100)));
-        assert_eq!(list.pop(), None);
+        let order: Vec<_> =
+            std::iter::from_fn(|| list.pop(WIDE)).map(|next| next.slot.slot.0).collect();
+        assert_eq!(order, [1, 10, 2, 11, 3]);
+        list.push(waiting(10, 100), true);
+        let scarce = Room { free: 25, reserved: 25 };
+        assert_eq!((list.can_start(scarce), list.pop(scarce)), (false, None));
+        list.push(waiting(1, 100), false);
+        assert_eq!((list.can_start(scarce), list.pop(scarce)), (true, Some(waiting(1, 100))));
+        assert_eq!(list.pop(Room { free: 0, reserved: 0 }), None);
     }
 
     #[test]
@@ -116,8 +163,8 @@ mod tests {
         list.push_later(Tick(20), waiting(2, 2));
         assert_eq!(list.next_later(), Some(Tick(10)));
         list.ripen(Tick(25));
-        assert_eq!(list.pop(), Some(waiting(1, 1)));
-        assert_eq!(list.pop(), Some(waiting(2, 2)));
+        assert_eq!(list.pop(WIDE), Some(waiting(1, 1)));
+        assert_eq!(list.pop(WIDE), Some(waiting(2, 2)));
         assert_eq!(list.next_later(), Some(Tick(30)));
     }
 }

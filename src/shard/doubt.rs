@@ -24,6 +24,11 @@ pub(super) fn is_to_confirm(hot: &mut Hot, monitor: &Monitor, due: Tick) -> bool
     wanted
 }
 
+/// True for a monitor whose next check may well hold its place in flight for a whole timeout.
+pub(super) fn is_doubtful(hot: &Hot) -> bool {
+    hot.state.settled == Verdict::Down || hot.failing_since != Tick(0)
+}
+
 /// Notes when failures began.
 pub(super) fn note_failure(hot: &mut Hot, result: CheckResult, now: Tick) {
     match result {

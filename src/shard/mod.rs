@@ -23,7 +23,7 @@ use crate::monitor::message::{self, Told};
 use crate::monitor::table::{Activity, Table};
 use crate::monitor::{Monitor, verdict};
 use crate::sample::{CheckResult, Code, Marks, Missed, Sample, Transition, Verdict, Words};
-use crate::sched::due::{DueList, Waiting};
+use crate::sched::due::{DueList, Room, Waiting};
 use crate::sched::spread::{interval_ticks, next_due};
 use crate::sched::wheel::Wheel;
 
@@ -151,11 +151,16 @@ impl Shard {
         self.due.ripen(now.tick);
     }
 
-    /// Starts what is due, oldest first, while `room` lasts; the rest waits its turn.
-    pub fn start_due(&mut self, room: usize, now: Now, mut launch: impl FnMut(SlotRef, &Monitor)) {
-        let starts = self.due.ready().min(room).min(STARTS_PER_TURN_MAX);
-        for _ in 0..starts {
-            let Some(waiting) = self.due.pop() else { break };
+    /// Starts what is due, oldest first, while `room` lasts; the rest waits its turn. `launch` is
+    /// told whether the check confirms a failed one.
+    pub fn start_due(
+        &mut self,
+        mut room: Room,
+        now: Now,
+        mut launch: impl FnMut(SlotRef, &Monitor, bool),
+    ) {
+        for _ in 0..STARTS_PER_TURN_MAX {
+            let Some(waiting) = self.due.pop(room) else { break };
             let Some((hot, monitor)) = self.table.find(waiting.slot) else { continue };
             let confirms = doubt::is_to_confirm(hot, monitor, waiting.due);
             if confirms {
@@ -175,7 +180,8 @@ impl Shard {
             }
             hot.activity = Activity::InFlight;
             hot.attempts += 1;
-            launch(waiting.slot, monitor);
+            room.free -= 1;
+            launch(waiting.slot, monitor, confirms);
         }
     }
 
@@ -209,9 +215,9 @@ impl Shard {
         }
     }
 
-    /// Checks that could start now, were there room.
-    pub fn ready(&self) -> usize {
-        self.due.ready()
+    /// True where a check could start now in this room.
+    pub fn can_start(&self, room: Room) -> bool {
+        self.due.can_start(room)
     }
 
     /// True once a drain was asked for and no check is open.
@@ -346,12 +352,11 @@ impl Shard {
             Activity::Idle if late_ms > STALL_MS => Missed::Stall,
             Activity::Idle => {
                 let waiting = Waiting { slot: self.table.reference(slot), due };
-                if let Some((hot, _)) = self.table.get_mut(slot) {
-                    hot.due = due;
-                    hot.attempts = 0;
-                    hot.activity = Activity::Waiting;
-                }
-                self.due.push(waiting);
+                let Some((hot, _)) = self.table.get_mut(slot) else { return };
+                hot.due = due;
+                hot.attempts = 0;
+                hot.activity = Activity::Waiting;
+                self.due.push(waiting, doubt::is_doubtful(hot));
                 return;
             }
         };

@@ -18,6 +18,7 @@ use crate::limits::{BATCH_AGE_MS_MAX, COMMANDS_PER_TURN_MAX};
 use crate::messages::{BatchSink, Command, Inbox, Refused};
 use crate::metrics::snapshot::{Published, Snapshot};
 use crate::net::driver::Driver;
+use crate::sched::due::Room;
 use crate::shard::{Now, Shard};
 
 /// What a shard is given.
@@ -115,8 +116,13 @@ impl Loop {
         }
         self.shard.look(self.vantage.view());
         self.shard.on_tick(now);
-        let driver = &mut self.driver;
-        self.shard.start_due(driver.room(), now, |at, monitor| driver.launch(at, monitor));
+        let (room, driver) = (self.room(), &mut self.driver);
+        self.shard.start_due(room, now, |at, monitor, confirms| {
+            if confirms {
+                driver.doubt(monitor);
+            }
+            driver.launch(at, monitor);
+        });
         self.in_flight_max = self.in_flight_max.max(self.driver.in_flight());
         self.take_finished(now);
         self.hand_over(nanos);
@@ -166,9 +172,13 @@ impl Loop {
         }
     }
 
+    fn room(&self) -> Room {
+        Room::new(self.driver.room(), self.driver.room_max())
+    }
+
     /// When the next turn is due at the latest.
     fn wake_at(&self) -> Option<Nanos> {
-        if self.inbox_open || (self.shard.ready() > 0 && self.driver.room() > 0) {
+        if self.inbox_open || self.shard.can_start(self.room()) {
             return Some(Nanos(0));
         }
         let tick = self.shard.next_tick().map(|tick: Tick| self.clock.nanos(tick));

@@ -113,6 +113,11 @@ impl Driver {
         self.in_flight_max.saturating_sub(self.flights.len())
     }
 
+    /// Probes that may be on the wire at once.
+    pub fn room_max(&self) -> usize {
+        self.in_flight_max
+    }
+
     /// Probes on the wire.
     pub fn in_flight(&self) -> usize {
         self.flights.len()

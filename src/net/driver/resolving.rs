@@ -2,16 +2,25 @@
 
 use std::io;
 
-use probes::spec::Family;
+use probes::spec::{Family, Host};
 use probes::{Nanos, Outcome, Phase, Timings};
 
 use crate::fault::Fault;
+use crate::monitor::Monitor;
 use crate::net::driver::{Driver, KIND_RESOLVER, KIND_SHIFT};
 use crate::net::resolve::{Addresses, Lookup, ResolveError, Resolved, WatchKey};
 use crate::net::ring::Interest;
 use crate::sample::CheckResult;
 
 impl Driver {
+    /// The last check of this monitor failed and the next one is to confirm it: its name is asked
+    /// of another server, if there are several.
+    pub fn doubt(&mut self, monitor: &Monitor) {
+        if let Host::Name(name) = monitor.spec.host() {
+            self.resolver.doubt(name, self.clock.now());
+        }
+    }
+
     /// Looks the name up. The answer comes now or in a later turn.
     pub(super) fn look_up(&mut self, place: u32, name: &str, family: Family, now: Nanos) {
         let token = self.flights.token(place);

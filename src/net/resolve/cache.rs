@@ -11,7 +11,7 @@ use probes::Nanos;
 
 use super::ResolveError;
 use super::message::Answer;
-use crate::limits::{RESOLVE_HOLD_MS, RESOLVE_NAMES_MAX, RESOLVE_STALE_MS_MAX};
+use crate::limits::{RESOLVE_DOUBT_MS, RESOLVE_HOLD_MS, RESOLVE_NAMES_MAX, RESOLVE_STALE_MS_MAX};
 
 /// Entries looked at to find one to drop.
 const EVICTION_SAMPLE: usize = 16;
@@ -21,8 +21,12 @@ const EVICTION_SAMPLE: usize = 16;
 pub(super) struct Entry {
     answer: Option<Result<Arc<[IpAddr]>, ResolveError>>,
     until: Nanos,
+    /// When the answer came.
+    stored: Nanos,
     hold: Option<ResolveError>,
     hold_until: Nanos,
+    /// Raised with each doubt: which server is asked first.
+    pub(super) turn: usize,
     /// The flight that asks for it now.
     pub(super) flight: Option<u32>,
 }
@@ -44,6 +48,17 @@ impl Entry {
         self.hold.filter(|_| now < self.hold_until)
     }
 
+    /// Ends the time of an answer; addresses stay for [`Entry::last_good`]. One that was asked for
+    /// after this doubt arose, or is being asked for, is as new as can be.
+    pub(super) fn doubt(&mut self, now: Nanos) {
+        let recent = self.stored.plus_millis(RESOLVE_DOUBT_MS) > now;
+        if self.flight.is_some() || self.answer.is_none() || recent {
+            return;
+        }
+        self.until = self.until.min(now);
+        self.turn = self.turn.wrapping_add(1);
+    }
+
     /// Keeps what a server said.
     pub(super) fn store(&mut self, answer: Answer, now: Nanos) {
         let (answer, ttl) = match answer {
@@ -53,6 +68,7 @@ impl Entry {
         };
         self.answer = Some(answer);
         self.until = now.plus_millis(u64::from(ttl) * 1_000);
+        self.stored = now;
         self.hold = None;
     }
 
@@ -123,6 +139,20 @@ mod tests {
         assert_eq!(entry.fresh(second(160)), None);
         assert_eq!(entry.last_good(second(160 + 86_399)), Some(addresses()));
         assert_eq!(entry.last_good(second(160 + 86_400)), None);
+    }
+
+    #[test]
+    fn a_doubt_ends_an_answer_and_turns_to_another_server_but_not_for_one_that_just_came() {
+        let mut entry = Entry::default();
+        entry.store(Answer::Addresses(addresses(), 60), second(100));
+        entry.doubt(second(101));
+        assert!(entry.fresh(second(102)).is_some());
+        entry.doubt(second(110));
+        assert_eq!((entry.fresh(second(110)), entry.turn), (None, 1));
+        assert_eq!(entry.last_good(second(110)), Some(addresses()));
+        entry.flight = Some(1);
+        entry.doubt(second(120));
+        assert_eq!(entry.turn, 1);
     }
 
     #[test]

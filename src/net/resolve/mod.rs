@@ -122,6 +122,19 @@ impl Resolver {
         lookup
     }
 
+    /// What is known of a name led to a failed check: the next lookup asks anew, and first another
+    /// server than before. Without a second server nothing changes.
+    pub fn doubt(&mut self, name: &str, now: Nanos) {
+        if self.servers.len() < 2 {
+            return;
+        }
+        for cache in &mut self.caches {
+            if let Some(entry) = cache.get(name) {
+                entry.doubt(now);
+            }
+        }
+    }
+
     /// Ends the wait of a token. The query goes on, for the cache. A token that does not wait is
     /// passed over.
     pub fn cancel(&mut self, token: u64) {
@@ -271,7 +284,10 @@ impl Resolver {
         while self.inflight < RESOLVE_INFLIGHT_MAX
             && let Some(place) = self.queue.pop_front()
         {
-            let first_server = self.first_server(now);
+            let turn = self.flights.get(place).map_or(0, |flight| {
+                self.caches[flight.kind as usize].get(&flight.name).map_or(0, |entry| entry.turn)
+            });
+            let first_server = self.first_server(turn, now);
             let Some(flight) = self.flights.get(place) else { continue };
             if flight.waiters.is_empty() && flight.stale_at.is_none() {
                 let (name, kind) = (std::mem::take(&mut flight.name), flight.kind);
@@ -287,13 +303,15 @@ impl Resolver {
         }
     }
 
-    /// The place of the server to ask first: the first healthy one, or the next in turn.
-    fn first_server(&mut self, now: Nanos) -> usize {
+    /// The place of the server to ask first: the first healthy one, or the next in turn; after
+    /// doubts about a name, so many healthy ones further.
+    fn first_server(&mut self, doubts: usize, now: Nanos) -> usize {
         self.rotation = self.rotation.wrapping_add(usize::from(self.config.rotate));
         let turn = self.rotation.checked_rem(self.servers.len()).unwrap_or(0);
         let in_turn = (0..self.servers.len()).cycle().skip(turn).take(self.servers.len());
         let mut healthy = in_turn.filter(|at| self.servers[*at].down_until <= now);
-        healthy.next().unwrap_or(turn)
+        let doubts = doubts.checked_rem(healthy.clone().count()).unwrap_or(0);
+        healthy.nth(doubts).unwrap_or(turn)
     }
 
     /// Asks the next server; ends the flight when all were asked often enough.

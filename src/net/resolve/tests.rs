@@ -340,6 +340,19 @@ fn rotation_begins_each_query_at_the_next_server() {
 }
 
 #[test]
+fn name_in_doubt_is_asked_of_the_other_server_first_and_a_fresh_answer_is_kept() {
+    let (first, second) = (address_server(1, 60), address_server(2, 60));
+    let mut driver = driver(&[&first, &second]);
+    assert_eq!(driver.resolve("one.example.net", Family::V4), Ok(fresh(1)));
+    driver.resolver.doubt("one.example.net", driver.now);
+    assert_eq!(driver.lookup("one.example.net", Family::V4, 2), Lookup::Ready(fresh(1)));
+    driver.pass(5_000);
+    driver.resolver.doubt("one.example.net", driver.now);
+    assert_eq!(driver.resolve("one.example.net", Family::V4), Ok(fresh(2)));
+    assert_eq!(driver.resolver.counters().queries, 2);
+}
+
+#[test]
 fn truncated_answer_is_asked_for_again_over_tcp() {
     let server = name_server(|asked| {
         let mut message = reply_to(asked.query, ResponseCode::NoError, v4(&asked, 3, 60));
