@@ -67,6 +67,8 @@ pub const WORDS_PER_SECOND_MAX: u32 = 512;
 pub const INBOX_COMMANDS_MAX: usize = 256;
 /// Monitors in one command.
 pub const COMMAND_MONITORS_MAX: usize = 1_024;
+/// Changes of monitors that wait for the control thread, in changes; whoever sends more waits.
+pub const CHANGES_QUEUED_MAX: usize = 16;
 
 /// Entries of a shard's submission ring.
 pub const RING_ENTRIES: u32 = 4_096;
