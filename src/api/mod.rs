@@ -14,16 +14,20 @@ use prometheus_client::registry::Registry;
 
 pub mod legacy;
 
+pub mod v1;
+
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, and those of [`legacy`].
-pub fn routes(registry: Registry, legacy: legacy::Legacy) -> Router {
+/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, and those of [`legacy`] and [`v1`]. Call
+/// within a runtime.
+pub fn routes(registry: Registry, legacy: legacy::Legacy, v1: v1::Setup) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(|| async { "ready\n" }))
         .with_state(Arc::new(registry))
         .merge(legacy::routes(legacy))
+        .merge(v1::routes(v1))
 }
 
 async fn metrics(State(registry): State<Arc<Registry>>) -> Response {

@@ -48,7 +48,7 @@ pub struct Legacy {
     /// Where rows come from.
     pub view: Arc<dyn LegacyView>,
     /// The account.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     /// The log whose end is shown.
     pub log_file: PathBuf,
     /// Host of the dashboard's Home link.
@@ -336,7 +336,8 @@ async fn token(State(api): Shared, request: Request) -> Result<Response, Respons
     })))
 }
 
-fn given(parts: &Parts) -> Given<'_> {
+/// What a request brings along.
+pub(super) fn given(parts: &Parts) -> Given<'_> {
     let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     Given {
         cookie: text(&parts.headers, header::COOKIE),
