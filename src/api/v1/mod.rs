@@ -17,13 +17,12 @@ use axum::routing::{MethodRouter, get};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::legacy::auth::Auth;
+use crate::api::problem::Problem;
 use crate::limits::{FLEET_READ_MS_MIN, FLEET_READ_SHARE};
 use crate::metrics::snapshot::Published;
 use crate::store::OpenReader;
 
 pub mod access;
-
-mod answer;
 
 pub mod counters;
 
@@ -38,8 +37,6 @@ mod load;
 mod openapi;
 
 mod overview;
-
-mod problem;
 
 mod rate;
 
@@ -61,7 +58,6 @@ use counters::ApiCounters;
 use fleet::Fleet;
 use live::Live;
 use load::{Load, Watch};
-use problem::Problem;
 use rate::Rate;
 use readers::{Readers, blocking};
 use tokens::Tokens;
