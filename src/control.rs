@@ -7,6 +7,7 @@
 use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -15,6 +16,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::api;
 use crate::api::legacy::Legacy;
+use crate::api::v1;
 use crate::boot::{Engine, EngineError};
 use crate::limits::DRAIN_MS_MAX;
 use crate::messages::{Change, ChangeInbox, Pending};
@@ -84,8 +86,15 @@ impl Listener {
     }
 }
 
-/// Runs the control thread until the engine has stopped, for whatever reason. `legacy` is what the
-/// original's API works with.
+/// What the control thread serves beside the metrics.
+pub struct Served {
+    /// What the original's API works with.
+    pub legacy: Legacy,
+    /// What the API works with.
+    pub v1: v1::Setup,
+}
+
+/// Runs the control thread until the engine has stopped, for whatever reason.
 ///
 /// # Errors
 ///
@@ -93,14 +102,19 @@ impl Listener {
 pub fn run(
     mut engine: Engine,
     listener: Listener,
-    legacy: Legacy,
+    served: Served,
     mut control: Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let page = Page::registry(engine.published(), engine.store_counts());
+        let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
+        let page = Page::registry(engine.published(), move || {
+            let mut counts = of_store();
+            of_api.add_to(&mut counts);
+            counts
+        });
         let listener = TcpListener::from_std(listener.0)?;
-        let routes = api::routes(page, legacy);
+        let routes = api::routes(page, served.legacy, served.v1);
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, service).into_future();
         tokio::select! {
