@@ -394,3 +394,12 @@ pub const COMMIT_SLOW_MS: u64 = 2_000;
 
 const _: () = assert!(BATCH_SAMPLES_MAX * MESSAGE_BYTES_MAX * 2 < SPOOL_RECORD_BYTES_MAX);
 const _: () = assert!(SPOOL_READ_BYTES <= SPOOL_RECORD_BYTES_MAX);
+
+/// Digits that latency histograms keep: within 0.8 %, as stored results are. Three digits would
+/// take seven times the memory.
+pub const LATENCY_DIGITS: u8 = 2;
+/// Longest duration that latency histograms tell apart, in microseconds: an hour, more than all
+/// attempts of one check can take.
+pub const LATENCY_US_MAX: u64 = 3_600_000_000;
+/// Monitors with histograms of their own, in monitors: 0.8 MB each, 200 MB in all.
+pub const LATENCY_MONITORS_MAX: usize = 256;
