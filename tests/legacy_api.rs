@@ -94,7 +94,7 @@ fn api_of(view: impl LegacyView, log_file: &Path) -> Api {
     let stop = Arc::new(AtomicBool::new(false));
     let legacy = Legacy {
         view: Arc::new(view),
-        auth: Auth::new("admin", Secret::new("s3cret"), &Secret::new("key of the test")),
+        auth: Arc::new(Auth::new("admin", Secret::new("s3cret"), &Secret::new("key of the test"))),
         log_file: log_file.to_owned(),
         domain: "mon.example".into(),
         stop: Arc::clone(&stop),

@@ -12,17 +12,22 @@ use axum::routing::get;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use crate::metrics::latency::Shared;
+
+pub mod hist;
 pub mod legacy;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, and those of [`legacy`].
-pub fn routes(registry: Registry, legacy: legacy::Legacy) -> Router {
+/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, and those of [`hist`] and [`legacy`].
+pub fn routes(registry: Registry, collector: Shared, legacy: legacy::Legacy) -> Router {
+    let histograms = hist::Histograms { collector, auth: Arc::clone(&legacy.auth) };
     Router::new()
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(|| async { "ready\n" }))
         .with_state(Arc::new(registry))
+        .merge(hist::routes(histograms))
         .merge(legacy::routes(legacy))
 }
 

@@ -55,7 +55,7 @@ pub fn legacy(
     let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
     Ok(Legacy {
         view: Arc::new(StoreView { data_dir, shards, streaks }),
-        auth: Auth::new(&settled.admin, password, &key),
+        auth: Arc::new(Auth::new(&settled.admin, password, &key)),
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),
         stop,

@@ -1,21 +1,28 @@
 //! Latency histograms as files and pictures, in the formats that the usual viewers read.
 //!
 //! Owns: what a series is, its tag, merging and comparing. The formats are below: [`log`] reads and
-//! writes interval logs, [`text`] writes percentiles and JSON, [`plot`] draws. Pure: from
-//! histograms to text and back, nothing is opened here.
+//! writes interval logs, [`text`] writes percentiles and JSON, [`plot`] draws: pure functions from
+//! histograms to text and back. Only [`dump`] opens files.
 
 use std::collections::BTreeMap;
 
 use crate::ids::ShardId;
 use crate::metrics::latency::{Durations, Measure, Set, Sets, Subject, merged};
 
+pub mod dump;
 pub mod log;
 pub mod plot;
 pub mod text;
 
 /// The quantiles that tables and JSON show, with their names.
-pub const QUANTILES: [(&str, f64); 6] =
-    [("p50", 0.5), ("p75", 0.75), ("p90", 0.9), ("p99", 0.99), ("p99.9", 0.999), ("p99.99", 0.9999)];
+pub const QUANTILES: [(&str, f64); 6] = [
+    ("p50", 0.5),
+    ("p75", 0.75),
+    ("p90", 0.9),
+    ("p99", 0.99),
+    ("p99.9", 0.999),
+    ("p99.99", 0.9999),
+];
 
 /// Durations in microseconds over one stretch of time, and whose they are.
 #[derive(Clone, Debug, PartialEq)]

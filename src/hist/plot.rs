@@ -8,10 +8,10 @@ use std::fmt::Write as _;
 use super::QUANTILES;
 use crate::metrics::latency::Durations;
 
-const WIDTH: f64 = 960.0;
+const WIDTH: f64 = 1_040.0;
 const HEIGHT: f64 = 540.0;
 const LEFT: f64 = 84.0;
-const RIGHT: f64 = 176.0;
+const RIGHT: f64 = 260.0;
 const TOP: f64 = 76.0;
 const BOTTOM: f64 = 58.0;
 /// Curves in one picture; more cannot be told apart.

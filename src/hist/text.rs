@@ -1,6 +1,6 @@
 //! Histograms as percentile text (`.hgrm`) and as JSON.
 //!
-//! Owns: the two forms. The percentile text is what HdrHistogram's own `outputPercentileDistribution`
+//! Owns: the two forms. The percentile text is what `outputPercentileDistribution` of HdrHistogram
 //! writes, in milliseconds with five steps for each halving of the distance to 100 %.
 
 use std::fmt::Write as _;
@@ -87,13 +87,18 @@ mod tests {
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "       Value     Percentile TotalCount 1/(1-Percentile)");
         assert_eq!(lines[2], "       0.100 0.000000000000          1           1.00");
-        let rows: Vec<Vec<&str>> =
-            lines[2..lines.len() - 3].iter().map(|line| line.split_whitespace().collect()).collect();
+        let rows: Vec<Vec<&str>> = lines[2..lines.len() - 3]
+            .iter()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
         assert_eq!(rows.last().unwrap()[1..], ["1.000000000000", "1000"]);
         assert!(rows[..rows.len() - 1].iter().all(|row| row.len() == 4), "{text}");
         let half = rows.iter().find(|row| row[1] == "0.500000000000").unwrap();
         assert!((half[0].parse::<f64>().unwrap() / 50.0 - 1.0).abs() < 0.01, "{half:?}");
-        assert_eq!(lines.last().unwrap(), &"#[Buckets =           25, SubBuckets     =          256]");
+        assert_eq!(
+            lines.last().unwrap(),
+            &"#[Buckets =           25, SubBuckets     =          256]"
+        );
     }
 
     #[test]

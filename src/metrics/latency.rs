@@ -272,10 +272,14 @@ impl Subject {
 /// What the collector has, by shard and subject.
 pub type Sets = BTreeMap<(ShardId, Subject), Set>;
 
+/// A collector that the API reads too.
+pub type Shared = Arc<Mutex<Collector>>;
+
 /// Collects the histograms of all shards.
 #[derive(Debug)]
 pub struct Collector {
     shards: Vec<Published>,
+    started_ms: u64,
     own: Vec<MonitorId>,
     since_start: Sets,
     /// Only kept where somebody takes it.
@@ -283,20 +287,34 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Collects from these shards. `intervals` says whether [`Collector::take_interval`] is used.
-    pub fn new(shards: Vec<Published>, intervals: bool) -> Collector {
+    /// Collects from these shards, which were started at `started_ms`. `intervals` says whether
+    /// [`Collector::take_interval`] is used.
+    pub fn new(shards: Vec<Published>, intervals: bool, started_ms: u64) -> Collector {
         let interval = intervals.then(Sets::new);
-        Collector { shards, own: Vec::new(), since_start: Sets::new(), interval }
+        let since_start = Sets::new();
+        Collector { shards, started_ms, own: Vec::new(), since_start, interval }
     }
 
-    /// From the next collection on, exactly these monitors have histograms of their own.
-    pub fn watch(&mut self, own: Vec<MonitorId>) {
-        self.own = own;
+    /// When the shards were started, in milliseconds since the Unix epoch.
+    pub fn started_ms(&self) -> u64 {
+        self.started_ms
+    }
+
+    /// From the next collection on, exactly these monitors have histograms of their own; what
+    /// others had is dropped.
+    pub fn watch(&mut self, own: &[MonitorId]) {
+        if self.own != own {
+            self.own = own.to_vec();
+            self.since_start.retain(|(_, subject), _| match subject {
+                Subject::Type(_) => true,
+                Subject::Monitor(id) => own.contains(id),
+            });
+        }
     }
 
     /// Takes what the shards have handed over since the last call.
     pub fn collect(&mut self) {
-        let Collector { shards, own, since_start, interval } = self;
+        let Collector { shards, own, since_start, interval, .. } = self;
         for published in shards {
             let shard = published.shard();
             published.handover().collect(own, |latency| {
@@ -386,8 +404,8 @@ mod tests {
     #[test]
     fn nothing_is_lost_however_often_each_side_comes() {
         let published = Published::new(ShardId(3));
-        let mut collector = Collector::new(vec![published.clone()], true);
-        collector.watch(vec![MonitorId(2)]);
+        let mut collector = Collector::new(vec![published.clone()], true, 0);
+        collector.watch(&[MonitorId(2)]);
         let mut mine = Box::<Latency>::default();
         mine.prepare(Kind::Tcp);
         let (mut recorded, mut of_two, mut intervals) = (0, 0, 0);

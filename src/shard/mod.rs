@@ -352,7 +352,9 @@ impl Shard {
         hot.activity = Activity::Idle;
         let sample = sample_of(id, at_ms, hot.lag_us, hot.attempts, to, &attempt);
         let attempts = hot.attempts;
-        let since_due_us = now.unix_us.saturating_sub(at_ms * 1_000);
+        // A turn has one `now`, and a quick attempt ends within the turn that started it.
+        let known = u64::from(sample.lag_us) + u64::from(sample.total_us);
+        let since_due_us = now.unix_us.saturating_sub(at_ms * 1_000).max(known);
         self.latency.record(kind, &sample, since_due_us, monitor.timing.interval_ms * 1_000);
         if let Some(from) = changed {
             self.monitors[from as usize] -= 1;

@@ -48,7 +48,7 @@ pub struct Legacy {
     /// Where rows come from.
     pub view: Arc<dyn LegacyView>,
     /// The account.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     /// The log whose end is shown.
     pub log_file: PathBuf,
     /// Host of the dashboard's Home link.
@@ -125,6 +125,16 @@ impl Api {
             Err(error) => Err(self.failed(&error.to_string())),
         }
     }
+}
+
+/// Lets in programs that are known.
+///
+/// # Errors
+///
+/// The answer to anybody else.
+pub fn admit(auth: &Auth, parts: &Parts, now_ms: u64) -> Result<Who, Response> {
+    let who = auth.who(&given(parts), now_ms);
+    who.map_err(|denied| Refused { denied, of_programs: true }.into())
 }
 
 /// Nobody who is known.
