@@ -67,6 +67,8 @@ pub const WORDS_PER_SECOND_MAX: u32 = 512;
 pub const INBOX_COMMANDS_MAX: usize = 256;
 /// Monitors in one command.
 pub const COMMAND_MONITORS_MAX: usize = 1_024;
+/// Changes of monitors that wait for the control thread, in changes; whoever sends more waits.
+pub const CHANGES_QUEUED_MAX: usize = 16;
 
 /// Entries of a shard's submission ring.
 pub const RING_ENTRIES: u32 = 4_096;
@@ -414,3 +416,16 @@ pub const HIST_INTERVAL_MS_DEFAULT: u64 = 60_000;
 pub const HIST_INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600 * 1_000;
 /// Longest answer about histograms that is read, in bytes: 64 shards with every type fill 20 MB.
 pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
+/// again for logging in.
+pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
+/// stopped process, a frozen disk) counts as away after this.
+pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
+/// Longest wait for a migration or for the lock before it, in milliseconds.
+pub const PG_MIGRATE_MS_MAX: u64 = 120_000;
+/// Bytes that are sent and not acknowledged for this long end a connection, in milliseconds.
+pub const PG_SILENT_MS_MAX: u64 = 10_000;
+/// A connection without traffic asks whether the other side is there after this, in milliseconds.
+pub const PG_KEEPALIVE_MS: u64 = 30_000;

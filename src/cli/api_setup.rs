@@ -14,6 +14,7 @@ use crate::cli::settle::Settled;
 use crate::clock::wall_millis;
 use crate::control::view::StoreView;
 use crate::metrics::streaks::Streaks;
+use crate::store::StoreError;
 
 /// An API that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +22,12 @@ pub enum SetupError {
     /// The password or the key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The store.
+    /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Sets up the API of `engine`; `stop` is set when it is asked to stop. Prints the password where
@@ -51,7 +55,7 @@ pub fn legacy(
     };
     let streaks = Streaks::default();
     let counted = streaks.clone();
-    engine.tap(move |batches| counted.record(batches))?;
+    engine.store().tap(move |batches| counted.record(batches))?;
     let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
     Ok(Legacy {
         view: Arc::new(StoreView { data_dir, shards, streaks }),

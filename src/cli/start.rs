@@ -27,6 +27,7 @@ use crate::control::{self, Control, Listener};
 use crate::farm::Farm;
 use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
 use crate::logs::Logs;
+use crate::messages::changes;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
@@ -149,7 +150,8 @@ impl Run<'_> {
             logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
         };
         let histograms = Histograms::new(engine.published(), hist_plan(&settled));
-        let control = Control { started, reload, stop, histograms };
+        let (_changes, inbox) = changes();
+        let control = Control { started, reload, changes: inbox, stop, histograms };
         let ended = control::run(engine, listen, legacy, control);
         if let Some(feed) = feed {
             feed.end();
@@ -168,7 +170,7 @@ fn fill(
 ) -> Result<Legacy, SetupError> {
     let legacy = api_setup::legacy(settled, engine, Arc::clone(stop))?;
     if let Some(logs) = logs.cloned() {
-        engine.tap(move |batches| logs.record(batches))?;
+        engine.store().tap(move |batches| logs.record(batches))?;
     }
     log_applied(&engine.apply(SOURCE, loaded)?);
     logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
