@@ -397,6 +397,26 @@ pub const COMMIT_SLOW_MS: u64 = 2_000;
 const _: () = assert!(BATCH_SAMPLES_MAX * MESSAGE_BYTES_MAX * 2 < SPOOL_RECORD_BYTES_MAX);
 const _: () = assert!(SPOOL_READ_BYTES <= SPOOL_RECORD_BYTES_MAX);
 
+/// Digits that latency histograms keep: within 0.8 %, as stored results are. Three digits would
+/// take seven times the memory.
+pub const LATENCY_DIGITS: u8 = 2;
+/// Longest duration that latency histograms tell apart, in microseconds: an hour, more than all
+/// attempts of one check can take.
+pub const LATENCY_US_MAX: u64 = 3_600_000_000;
+/// Monitors with histograms of their own, in monitors: 0.8 MB each, 200 MB in all.
+pub const LATENCY_MONITORS_MAX: usize = 256;
+/// Tag of a monitor that asks for histograms of its own.
+pub const LATENCY_TAG: &str = "histogram";
+/// Log of intervals past which it is begun anew, in bytes; one older log of this size stays.
+pub const HIST_LOG_BYTES_MAX: u64 = 64 << 20;
+/// Time between two dumps of the histograms where none is given, in milliseconds.
+pub const HIST_INTERVAL_MS_DEFAULT: u64 = 60_000;
+/// What that time may be, in milliseconds: the shards hand over once a second, and an interval of
+/// more than a day says little.
+pub const HIST_INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600 * 1_000;
+/// Longest answer about histograms that is read, in bytes: 64 shards with every type fill 20 MB.
+pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
+
 /// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
 /// again for logging in.
 pub const PG_CONNECT_MS_MAX: u64 = 3_000;
