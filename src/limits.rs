@@ -396,3 +396,16 @@ pub const COMMIT_SLOW_MS: u64 = 2_000;
 
 const _: () = assert!(BATCH_SAMPLES_MAX * MESSAGE_BYTES_MAX * 2 < SPOOL_RECORD_BYTES_MAX);
 const _: () = assert!(SPOOL_READ_BYTES <= SPOOL_RECORD_BYTES_MAX);
+
+/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
+/// again for logging in.
+pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
+/// stopped process, a frozen disk) counts as away after this.
+pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
+/// Longest wait for a migration or for the lock before it, in milliseconds.
+pub const PG_MIGRATE_MS_MAX: u64 = 120_000;
+/// Bytes that are sent and not acknowledged for this long end a connection, in milliseconds.
+pub const PG_SILENT_MS_MAX: u64 = 10_000;
+/// A connection without traffic asks whether the other side is there after this, in milliseconds.
+pub const PG_KEEPALIVE_MS: u64 = 30_000;
