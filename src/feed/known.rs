@@ -1,6 +1,6 @@
 //! What the engine knows of the rows, and what each fresh row changes.
 //!
-//! Owns: the comparison. Pure: rows come in, what is to be kept and what the shards are to do come
+//! Owns: the comparison. Pure: rows come in, what is to be noted and what the shards are to do come
 //! out. Some 60 bytes a row; rows are in the order of their ids, so that a step of a sweep shows
 //! which are gone.
 
@@ -12,9 +12,10 @@ use jiff::tz::TimeZone;
 use super::rows::Row;
 use crate::env::original::RowDefaults;
 use crate::ids::MonitorId;
+use crate::logs::Facts;
 use crate::monitor::Monitor;
-use crate::monitor::row::Interner;
-use crate::store::NewMonitor;
+use crate::monitor::row::{Checked, Interner};
+use crate::sample::Code;
 
 /// What is known of one row.
 #[derive(Clone, Copy, Debug)]
@@ -31,8 +32,12 @@ struct Seen {
 /// What some fresh rows change.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Step {
-    /// Rows that are new or changed, as they are to be kept.
-    pub kept: Vec<(Row, NewMonitor)>,
+    /// Rows that are new or changed.
+    pub fresh: Vec<Row>,
+    /// Of those, the ones that cannot run, and why.
+    pub problems: Vec<(MonitorId, String)>,
+    /// Of those, the ones that can, as lines about them say it.
+    pub facts: Vec<Facts>,
     /// Monitors to add or change.
     pub upserts: Vec<Monitor>,
     /// Of those, the ones that no shard has.
@@ -46,7 +51,7 @@ pub struct Step {
 impl Step {
     /// True where nothing changes.
     pub fn is_empty(&self) -> bool {
-        self.kept.is_empty() && self.upserts.is_empty() && self.gone.is_empty()
+        self.fresh.is_empty() && self.gone.is_empty()
     }
 }
 
@@ -104,22 +109,43 @@ impl Known {
         self.rows.keys().copied().filter(|id| !range.contains(id)).collect()
     }
 
+    /// Looks at these rows again when they are seen next, whatever their hash: what came of them is
+    /// not written down.
+    pub fn doubt(&mut self, ids: impl Iterator<Item = MonitorId>) {
+        for id in ids {
+            if let Some(seen) = self.rows.get_mut(&id) {
+                seen.hash = !seen.hash;
+            }
+        }
+    }
+
+    /// True where the row is known.
+    pub fn has(&self, id: MonitorId) -> bool {
+        self.rows.contains_key(&id)
+    }
+
+    /// The highest id that is known.
+    pub fn last(&self) -> MonitorId {
+        self.rows.last_key_value().map_or(MonitorId(0), |(id, _)| *id)
+    }
+
     /// The rows whose pause is over: they are to be looked at again.
     pub fn wake(&mut self, now_ms: u64) -> Vec<MonitorId> {
         let mut woken = Vec::new();
         while let Some((at_ms, id)) = self.wakes.first().copied().filter(|(at, _)| *at <= now_ms) {
             self.wakes.remove(&(at_ms, id));
             if let Some(seen) = self.rows.get_mut(&id) {
-                (seen.wake_ms, seen.hash) = (None, !seen.hash);
+                seen.wake_ms = None;
             }
             woken.push(id);
         }
+        self.doubt(woken.iter().copied());
         woken
     }
 
-    /// When the next pause ends.
-    pub fn next_wake_ms(&self) -> Option<u64> {
-        self.wakes.first().map(|(at_ms, _)| *at_ms)
+    /// How long until the next pause ends, in milliseconds.
+    pub fn next_wake_in_ms(&self, now_ms: u64) -> Option<u64> {
+        self.wakes.first().map(|(at_ms, _)| at_ms.saturating_sub(now_ms))
     }
 
     /// Takes rows as they are now, and of `asked` those that are not among them as gone.
@@ -158,24 +184,29 @@ impl Known {
         let id = row.id;
         let was_assigned = before.is_some_and(|before| before.is_assigned);
         let is_forced = before.is_some_and(|before| before.force_restart != row.force_restart);
-        if was_assigned && (is_forced || read.checked.is_none()) {
+        let goes_on = was_assigned && !is_forced && read.checked.is_ok();
+        if was_assigned && !goes_on {
             step.removes.push(id);
         }
-        let goes_on = was_assigned && !is_forced;
-        // A paused one that no shard has costs nothing.
-        let checked = read.checked.filter(|checked| goes_on || !checked.paused);
-        let seen = Seen {
+        let mut seen = Seen {
             hash: row.hash,
             force_restart: row.force_restart,
-            is_assigned: checked.is_some(),
-            is_bad: read.kept.problem.is_some(),
+            is_assigned: false,
+            is_bad: read.checked.is_err(),
             wake_ms: read.paused_until_ms.filter(|_| row.is_enabled),
         };
-        if let Some(checked) = checked {
-            if !goes_on {
-                step.new.push(id);
+        match read.checked {
+            Err(problem) => step.problems.push((id, problem)),
+            // A paused one that no shard has costs nothing.
+            Ok(checked) if checked.paused && !goes_on => {}
+            Ok(checked) => {
+                seen.is_assigned = true;
+                if !goes_on {
+                    step.new.push(id);
+                }
+                step.facts.push(facts(&row, &checked));
+                step.upserts.push(checked.monitor(id));
             }
-            step.upserts.push(checked.monitor(id));
         }
         if let Some(at_ms) = before.and_then(|before| before.wake_ms) {
             self.wakes.remove(&(at_ms, id));
@@ -184,7 +215,18 @@ impl Known {
         self.bad += usize::from(seen.is_bad);
         self.bad -= usize::from(before.is_some_and(|before| before.is_bad));
         self.rows.insert(id, seen);
-        step.kept.push((row, read.kept));
+        step.fresh.push(row);
+    }
+}
+
+fn facts(row: &Row, checked: &Checked) -> Facts {
+    Facts {
+        id: row.id,
+        kind: Some(checked.kind),
+        target: checked.about.target.clone(),
+        interval_ms: checked.timing.interval_ms,
+        user_id: row.user_id,
+        last: (Code::GOOD, String::new()),
     }
 }
 
@@ -217,12 +259,14 @@ mod tests {
     fn only_what_differs_is_passed_on() {
         let mut known = known();
         let first = known.take(vec![row(1, 1), row(2, 1)], &[], NOW);
-        assert_eq!((ids(&first.upserts), first.new.len(), first.kept.len()), (vec![1, 2], 2, 2));
+        assert_eq!((ids(&first.upserts), first.new.len(), first.fresh.len()), (vec![1, 2], 2, 2));
         assert!(known.take(vec![row(1, 1), row(2, 1)], &[], NOW).is_empty());
         let changed = known.take(vec![row(1, 1), row(2, 2)], &[], NOW);
         assert_eq!((ids(&changed.upserts), changed.new.len()), (vec![2], 0));
         let hashes = [(MonitorId(1), 1), (MonitorId(2), 1), (MonitorId(3), 1)];
         assert_eq!(known.differing(&hashes), [MonitorId(2), MonitorId(3)]);
+        known.doubt([MonitorId(1)].into_iter());
+        assert_eq!(known.differing(&hashes[..1]), [MonitorId(1)]);
     }
 
     #[test]
@@ -242,7 +286,7 @@ mod tests {
         let mut known = known();
         let off = |hash| Row { is_enabled: false, ..row(1, hash) };
         let step = known.take(vec![off(1)], &[], NOW);
-        assert_eq!((step.upserts.len(), step.kept[0].1.paused), (0, true));
+        assert_eq!((step.upserts.len(), step.fresh.len()), (0, 1));
         let step = known.take(vec![row(1, 2)], &[], NOW);
         assert_eq!((step.new, step.upserts[0].paused), (vec![MonitorId(1)], false));
         let step = known.take(vec![off(3)], &[], NOW);
@@ -254,13 +298,13 @@ mod tests {
         let mut known = known();
         let paused = Row { stop_to_ms: Some(NOW as i64 + 500), ..row(1, 1) };
         let step = known.take(vec![paused.clone()], &[], NOW);
-        assert!(step.upserts.is_empty() && step.kept[0].1.paused);
-        assert_eq!(known.next_wake_ms(), Some(NOW + 500));
+        assert!(step.upserts.is_empty());
+        assert_eq!(known.next_wake_in_ms(NOW), Some(500));
         assert!(known.wake(NOW + 499).is_empty());
         assert_eq!(known.wake(NOW + 500), [MonitorId(1)]);
         let step = known.take(vec![paused], &[], NOW + 500);
-        assert_eq!((ids(&step.upserts), step.kept[0].1.paused), (vec![1], false));
-        assert_eq!(known.next_wake_ms(), None);
+        assert_eq!((ids(&step.upserts), step.upserts[0].paused), (vec![1], false));
+        assert!(known.wake(u64::MAX).is_empty());
     }
 
     #[test]
@@ -270,7 +314,7 @@ mod tests {
         let bad = Row { kind: Some("nonsense".into()), ..row(1, 2) };
         let step = known.take(vec![bad], &[], NOW);
         assert_eq!((step.removes, step.upserts.len()), (vec![MonitorId(1)], 0));
-        assert!(step.kept[0].1.problem.is_some());
+        assert!(step.problems[0].1.contains("nonsense"));
         assert_eq!(known.bad(), 1);
         assert_eq!(known.take(vec![row(1, 3)], &[], NOW).new, [MonitorId(1)]);
         assert_eq!(known.bad(), 0);

@@ -9,10 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::env::original::RowDefaults;
 use crate::ids::MonitorId;
-use crate::limits::{INTERVAL_MS_DEFAULT, NAME_BYTES_MAX};
+use crate::limits::NAME_BYTES_MAX;
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
-use crate::monitor::{About, Kind, address};
-use crate::store::NewMonitor;
 
 /// The columns that say what to check.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,10 +44,8 @@ pub struct Row {
 /// What a row comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Read {
-    /// As the store keeps it.
-    pub kept: NewMonitor,
-    /// What runs, where it can run.
-    pub checked: Option<Checked>,
+    /// What runs, or why it cannot.
+    pub checked: Result<Checked, String>,
     /// When the pause ends, in milliseconds since the Unix epoch; `None` where there is none.
     pub paused_until_ms: Option<u64>,
 }
@@ -65,40 +61,10 @@ impl Row {
     ) -> Read {
         let mut row = self.written();
         defaults.fill(&mut row);
-        let row_json = serde_json::to_string(self).unwrap_or_default();
         let paused_until_ms = self.stop_to_ms.map(|at| local(at, zone)).filter(|at| *at > now_ms);
         let paused = !self.is_enabled || paused_until_ms.is_some();
-        match check(&row, interner) {
-            Ok(mut checked) => {
-                checked.paused = paused;
-                let kept = NewMonitor {
-                    about: checked.about.clone(),
-                    kind: Some(checked.kind),
-                    row_json,
-                    problem: None,
-                    interval_ms: checked.timing.interval_ms,
-                    paused,
-                };
-                Read { kept, checked: Some(checked), paused_until_ms }
-            }
-            Err(errors) => {
-                let target = row.target.as_deref().map(address::masked_widely).unwrap_or_default();
-                let about = About {
-                    name: row.name.unwrap_or_else(|| format!("monitor {}", self.id.0)),
-                    target,
-                    tags: Vec::new(),
-                };
-                let kept = NewMonitor {
-                    about,
-                    kind: row.kind.as_deref().and_then(Kind::from_name),
-                    row_json,
-                    problem: Some(words(errors)),
-                    interval_ms: INTERVAL_MS_DEFAULT,
-                    paused,
-                };
-                Read { kept, checked: None, paused_until_ms }
-            }
-        }
+        let checked = check(&row, interner).map_err(words);
+        Read { checked: checked.map(|checked| Checked { paused, ..checked }), paused_until_ms }
     }
 
     /// The row in the engine's own keys. What is blank says nothing.
@@ -178,8 +144,7 @@ mod tests {
         let checked = read.checked.unwrap();
         assert_eq!((checked.preset, checked.timing.interval_ms), (Preset::Original, 60_000));
         assert_eq!((checked.timing.timeout_ms, checked.timing.retries), (5_000, 2));
-        assert_eq!((checked.paused, read.kept.problem), (false, None));
-        assert_eq!(read.kept.about.name, "example.com/x");
+        assert_eq!((checked.paused, checked.about.name.as_str()), (false, "example.com/x"));
     }
 
     #[test]
@@ -197,22 +162,20 @@ mod tests {
     #[test]
     fn a_bad_row_keeps_its_reasons_in_the_names_of_its_columns() {
         let bad = read(&Row { interval_s: Some(i64::MAX), ..row("dns", "  ") });
-        assert_eq!(bad.checked, None);
-        let problem = bad.kept.problem.unwrap();
+        let problem = bad.checked.unwrap_err();
         for part in ["type: dns is not a type", "url_check: is missing", "check_interval_seconds:"]
         {
             assert!(problem.contains(part), "{part} in {problem}");
         }
-        assert_eq!(bad.kept.about.name, "monitor 7");
-        let secret = read(&row("dns", "http://u:s3cret@example.com/"));
-        assert!(!secret.kept.about.target.contains("s3cret"));
+        let secret = read(&row("tcp", "http://u:s3cret@example.com/x"));
+        assert!(!secret.checked.unwrap_err().contains("s3cret"));
     }
 
     #[test]
     fn a_name_is_taken_whatever_stands_in_it() {
         let name = |name: &str| {
             let row = Row { name: Some(name.into()), ..row("tcp", "example.com:80") };
-            read(&row).kept.about.name
+            read(&row).checked.unwrap().about.name
         };
         assert_eq!(name("a\nb\t "), "a b");
         assert_eq!(name(" "), "example.com:80");
@@ -238,9 +201,9 @@ mod tests {
     #[test]
     fn texts_to_look_for_are_those_between_the_commas() {
         let row = Row { result_valid: Some("a, b,,".into()), ..row("web_content", "http://h/") };
-        assert!(read(&row).checked.is_some());
+        assert!(read(&row).checked.is_ok());
         // Columns of other types are left alone, as in the original.
         let row = Row { result_error: Some("x".into()), ..self::row("tcp", "h:80") };
-        assert!(read(&row).checked.is_some());
+        assert!(read(&row).checked.is_ok());
     }
 }

@@ -50,30 +50,32 @@ impl Snapshot {
         }
     }
 
-    /// The number of the database that the rows are of; `None` where there are none.
+    /// The number of the database that the rows are of, and which part of it they are; `None`
+    /// where there are none.
     ///
     /// # Errors
     ///
     /// The file cannot be read; so for all methods.
-    pub fn database(&self) -> Result<Option<u64>, SnapshotError> {
-        let sql = "SELECT value FROM about WHERE name = 'database'";
-        let found = self.conn.query_row(sql, [], |row| row.get(0)).optional();
-        found.map(|found| found.map(i64::cast_unsigned)).map_err(|source| self.error(source))
+    pub fn origin(&self) -> Result<Option<(u64, String)>, SnapshotError> {
+        let origin = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get(1)?));
+        let found = self.conn.query_row("SELECT database, part FROM origin", [], origin).optional();
+        let found = found.map_err(|source| self.error(source))?;
+        Ok(found.map(|(database, part)| (database.cast_unsigned(), part)))
     }
 
-    /// Says which database the rows are of; those of another one are forgotten.
+    /// Says what the rows are of; those of another database or part are forgotten.
     ///
     /// # Errors
     ///
-    /// As for [`Snapshot::database`].
-    pub fn set_database(&mut self, database: u64) -> Result<(), SnapshotError> {
-        if self.database()? == Some(database) {
+    /// As for [`Snapshot::origin`].
+    pub fn set_origin(&mut self, database: u64, part: &str) -> Result<(), SnapshotError> {
+        if self.origin()?.is_some_and(|(known, of)| known == database && of == part) {
             return Ok(());
         }
-        let sql = "INSERT OR REPLACE INTO about VALUES ('database', ?1)";
         let done = self.conn.transaction().and_then(|transaction| {
-            transaction.execute("DELETE FROM item", [])?;
-            transaction.execute(sql, [database.cast_signed()])?;
+            transaction.execute_batch("DELETE FROM item; DELETE FROM origin")?;
+            let values = params![database.cast_signed(), part];
+            transaction.execute("INSERT INTO origin VALUES (?1, ?2)", values)?;
             transaction.commit()
         });
         done.map_err(|source| self.error(source))
@@ -83,7 +85,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// As for [`Snapshot::database`].
+    /// As for [`Snapshot::origin`].
     pub fn rows(&self, after: MonitorId, rows_max: usize) -> Result<Vec<Row>, SnapshotError> {
         let read = || {
             let sql = "SELECT row FROM item WHERE id > ?1 ORDER BY id LIMIT ?2";
@@ -99,11 +101,29 @@ impl Snapshot {
         read().map_err(|source| self.error(source))
     }
 
+    /// These rows, as far as they are known.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Snapshot::origin`].
+    pub fn rows_of(&self, ids: &[MonitorId]) -> Result<Vec<Row>, SnapshotError> {
+        let read = || {
+            let mut statement = self.conn.prepare_cached("SELECT row FROM item WHERE id = ?1")?;
+            let mut rows = Vec::with_capacity(ids.len());
+            for id in ids {
+                let text = statement.query_row([id.0.cast_signed()], |row| row.get::<_, String>(0));
+                rows.extend(text.optional()?.and_then(|text| serde_json::from_str(&text).ok()));
+            }
+            Ok(rows)
+        };
+        read().map_err(|source| self.error(source))
+    }
+
     /// Keeps these rows as they are now, and forgets those that are gone.
     ///
     /// # Errors
     ///
-    /// As for [`Snapshot::database`]; then nothing has changed.
+    /// As for [`Snapshot::origin`]; then nothing has changed.
     pub fn keep<'a>(
         &mut self,
         rows: impl IntoIterator<Item = &'a Row>,
@@ -134,7 +154,7 @@ impl Snapshot {
     ///
     /// # Errors
     ///
-    /// As for [`Snapshot::database`].
+    /// As for [`Snapshot::origin`].
     pub fn retain(&mut self, is_known: impl Fn(MonitorId) -> bool) -> Result<(), SnapshotError> {
         let ids = || {
             let mut statement = self.conn.prepare("SELECT id FROM item")?;
@@ -159,9 +179,9 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version != VERSION {
         conn.execute_batch(&format!(
-            "DROP TABLE IF EXISTS item; DROP TABLE IF EXISTS about;
+            "DROP TABLE IF EXISTS item; DROP TABLE IF EXISTS origin;
              CREATE TABLE item (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, row TEXT NOT NULL);
-             CREATE TABLE about (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+             CREATE TABLE origin (database INTEGER NOT NULL, part TEXT NOT NULL);
              PRAGMA user_version = {VERSION}"
         ))?;
     }
@@ -182,28 +202,30 @@ mod tests {
     fn rows_come_back_in_order_after_changes_and_removals() {
         let folder = tempfile::tempdir().unwrap();
         let mut snapshot = Snapshot::open(folder.path()).unwrap();
-        assert_eq!(snapshot.database().unwrap(), None);
-        snapshot.set_database(u64::MAX).unwrap();
+        assert_eq!(snapshot.origin().unwrap(), None);
+        snapshot.set_origin(u64::MAX, "all").unwrap();
         snapshot.keep(&[row(3, 1), row(1, 1), row(2, 1)], &[]).unwrap();
         snapshot.keep(&[row(3, 2)], &[MonitorId(2)]).unwrap();
         drop(snapshot);
         let mut snapshot = Snapshot::open(folder.path()).unwrap();
-        snapshot.set_database(u64::MAX).unwrap();
+        snapshot.set_origin(u64::MAX, "all").unwrap();
         assert_eq!(snapshot.rows(MonitorId(0), 10).unwrap(), [row(1, 1), row(3, 2)]);
         assert_eq!(snapshot.rows(MonitorId(1), 1).unwrap(), [row(3, 2)]);
+        assert_eq!(snapshot.rows_of(&[MonitorId(3), MonitorId(9)]).unwrap(), [row(3, 2)]);
         snapshot.retain(|id| id == MonitorId(1)).unwrap();
         assert_eq!(snapshot.rows(MonitorId(0), 10).unwrap(), [row(1, 1)]);
     }
 
     #[test]
-    fn rows_of_another_database_are_forgotten() {
+    fn rows_of_another_database_or_part_are_forgotten() {
         let folder = tempfile::tempdir().unwrap();
         let mut snapshot = Snapshot::open(folder.path()).unwrap();
-        snapshot.set_database(1).unwrap();
-        snapshot.keep(&[row(1, 1)], &[]).unwrap();
-        snapshot.set_database(2).unwrap();
-        assert_eq!(snapshot.database().unwrap(), Some(2));
-        assert!(snapshot.rows(MonitorId(0), 10).unwrap().is_empty());
+        for (database, part) in [(1, "all"), (2, "all"), (2, "1-300")] {
+            snapshot.set_origin(database, part).unwrap();
+            assert!(snapshot.rows(MonitorId(0), 10).unwrap().is_empty());
+            assert_eq!(snapshot.origin().unwrap(), Some((database, part.to_owned())));
+            snapshot.keep(&[row(1, 1)], &[]).unwrap();
+        }
     }
 
     #[test]
