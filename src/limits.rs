@@ -490,3 +490,14 @@ pub const LIVE_MS_MAX: u64 = 15 * 60_000;
 pub const API_READ_WAIT_MS: u64 = 5_000;
 /// Age up to which counts and map are given again, in milliseconds.
 pub const API_SHARED_MS: u64 = 1_000;
+
+/// Rows of the original's table that are looked at in one step: some 20 ms of the server's time.
+pub const FEED_STEP_ROWS: usize = 10_000;
+/// Time between two looks at the original's table, and between two tries to reach it, in
+/// milliseconds: a change is to reach the shards within 3 s.
+pub const FEED_ROUND_MS: u64 = 1_000;
+/// Time between two steps of the sweep where the table tells of its changes, in milliseconds: what
+/// it cannot tell (a trigger that is switched off) is found all the same.
+pub const FEED_SWEEP_MS: u64 = 30_000;
+/// How long changes that come together are gathered, in milliseconds.
+pub const FEED_GATHER_MS: u64 = 50;
