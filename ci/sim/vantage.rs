@@ -87,7 +87,7 @@ fn without_faults_every_outage_is_found_within_the_documented_time() {
         let told = World::new(7, plan.clone()).run(end);
         none_false(&told);
         all_found(&told, &plan);
-        assert!(told.confirmations > 400 && told.isolations.is_empty());
+        assert!(told.confirmations > 100 && told.isolations.is_empty());
     }
 }
 
