@@ -150,6 +150,15 @@ pub const CONFIRM_INTERVAL_MS_DEFAULT: u64 = 5_000;
 /// Longest pause before a failed check is confirmed, in milliseconds.
 pub const CONFIRM_INTERVAL_MS_MAX: u64 = 300_000;
 
+/// Most windows of maintenance in one file; each is looked at once a second.
+pub const MAINTENANCE_WINDOWS_MAX: usize = 1_000;
+/// Shortest weekly window of maintenance, in milliseconds.
+pub const MAINTENANCE_MS_MIN: u64 = 60_000;
+/// Longest weekly window of maintenance, in milliseconds: a week is for ever.
+pub const MAINTENANCE_MS_MAX: u64 = 7 * 24 * 3_600 * 1_000;
+/// Most names that one monitor may depend on.
+pub const PARENTS_MAX: usize = 32;
+
 /// Steps from one result to the next that flapping is judged by, as in Icinga 2.
 pub const FLAP_STEPS: u32 = 20;
 /// Changes among those steps from which a monitor flaps: 30 %.

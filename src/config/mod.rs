@@ -13,17 +13,20 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::limits::{CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX};
+use crate::limits::{CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX, MAINTENANCE_WINDOWS_MAX};
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
 
 pub mod database;
 pub mod guard;
+pub mod maintenance;
+mod parents;
 mod settings;
 mod yaml;
 
 pub use settings::{LogFormat, Settings};
 pub use yaml::Place;
 
+use maintenance::Window;
 use yaml::{Data, Event, Events, Node, SyntaxError};
 
 /// One thing that is wrong, and where.
@@ -102,6 +105,8 @@ pub struct Loaded {
     pub settings: Settings,
     /// The monitors, good and bad, in the order of the file.
     pub monitors: Vec<Entry>,
+    /// Windows of maintenance.
+    pub maintenance: Vec<Window>,
 }
 
 impl Loaded {
@@ -184,6 +189,8 @@ struct Draft {
     settings: Settings,
     defaults: Written,
     monitors: Vec<Written>,
+    /// Windows of maintenance, and where each names its monitors.
+    maintenance: Vec<(Window, Place)>,
     /// What is wrong outside of monitors.
     problems: Vec<Problem>,
 }
@@ -224,8 +231,12 @@ impl Draft {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_guard(&node);
                 }
+                "maintenance" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.read_maintenance(&node);
+                }
                 _ => {
-                    let known = ["monitors", "defaults", "settings", "guard"];
+                    let known = ["monitors", "defaults", "settings", "guard", "maintenance"];
                     let error = RowError::unknown_key(&key, &known);
                     self.problems.push(self.problem(at, error));
                     events.node(CONFIG_MONITOR_BYTES_MAX)?;
@@ -344,49 +355,86 @@ impl Draft {
         if node.data == Data::Null {
             return;
         }
-        let mut problems = Vec::new();
-        for (key, at, value) in self.entries("settings", node, &mut problems) {
-            let Some(json) = self.value(value, &mut problems) else { continue };
-            if let Err(error) = self.settings.set(key, &json) {
-                let place = if error.is_unknown_key() { at } else { value.place };
-                problems.push(self.problem(place, error));
-            }
-        }
-        self.problems.append(&mut problems);
+        let mut settings = std::mem::take(&mut self.settings);
+        self.read_map("settings", node, |key, value| settings.set(key, value));
+        self.settings = settings;
     }
 
     fn read_guard(&mut self, node: &Node) {
         if node.data == Data::Null {
             return;
         }
-        let (mut draft, mut problems) = (guard::Draft::default(), Vec::new());
-        let mut places = HashMap::new();
-        for (key, at, value) in self.entries("guard", node, &mut problems) {
+        let mut draft = guard::Draft::default();
+        let (places, well) = self.read_map("guard", node, |key, value| draft.set(key, value));
+        if well {
+            match draft.finish() {
+                Ok(plan) => self.settings.guard = Some(plan),
+                Err(errors) => self.refuse(errors, &places, node.place),
+            }
+        }
+    }
+
+    fn read_maintenance(&mut self, node: &Node) {
+        let windows = match &node.data {
+            Data::Null => return,
+            Data::List(windows) if windows.len() <= MAINTENANCE_WINDOWS_MAX => windows,
+            _ => {
+                let fix = format!("write a list of at most {MAINTENANCE_WINDOWS_MAX} windows");
+                let error = RowError::new("maintenance", "", "is no list, or too long", fix);
+                return self.problems.push(self.problem(node.place, error));
+            }
+        };
+        for window in windows {
+            let mut draft = maintenance::Draft::default();
+            let (places, well) =
+                self.read_map("maintenance", window, |key, value| draft.set(key, value));
+            if !well {
+                continue;
+            }
+            match draft.finish() {
+                Ok(read) => {
+                    let place = places.get("monitors").copied().unwrap_or(window.place);
+                    self.maintenance.push((read, place));
+                }
+                Err(errors) => self.refuse(errors, &places, window.place),
+            }
+        }
+    }
+
+    /// Sets each key of a map; where each value stands, and whether all was well.
+    fn read_map<'a>(
+        &mut self,
+        of: &str,
+        node: &'a Node,
+        mut set: impl FnMut(&str, &Value) -> Result<(), RowError>,
+    ) -> (HashMap<&'a str, Place>, bool) {
+        let (mut problems, mut places) = (Vec::new(), HashMap::new());
+        for (key, at, value) in self.entries(of, node, &mut problems) {
             let Some(json) = self.value(value, &mut problems) else { continue };
             places.insert(key, value.place);
-            if let Err(error) = draft.set(key, &json) {
+            if let Err(error) = set(key, &json) {
                 let place = if error.is_unknown_key() { at } else { value.place };
                 problems.push(self.problem(place, error));
             }
         }
-        if problems.is_empty() {
-            let place = |error: &RowError| places.get(error.field.as_str()).copied();
-            match draft.finish() {
-                Ok(plan) => self.settings.guard = Some(plan),
-                Err(errors) => problems.extend(
-                    errors
-                        .into_iter()
-                        .map(|error| self.problem(place(&error).unwrap_or(node.place), error)),
-                ),
-            }
-        }
+        let well = problems.is_empty();
         self.problems.append(&mut problems);
+        (places, well)
+    }
+
+    /// Notes errors where their values stand, else at `start`.
+    fn refuse(&mut self, errors: Vec<RowError>, places: &HashMap<&str, Place>, start: Place) {
+        for error in errors {
+            let place = places.get(error.field.as_str()).copied().unwrap_or(start);
+            self.problems.push(self.problem(place, error));
+        }
     }
 
     /// Fills in the defaults and checks every monitor.
     fn finish(mut self, interner: &mut Interner) -> Result<Loaded, FileError> {
         let mut lines_of_names: HashMap<String, u32> = HashMap::with_capacity(self.monitors.len());
         let mut monitors = Vec::with_capacity(self.monitors.len());
+        let mut dependent = HashMap::new();
         for mut written in std::mem::take(&mut self.monitors) {
             written.row.fill_from(&self.defaults.row);
             let mut problems = std::mem::take(&mut written.problems);
@@ -422,9 +470,16 @@ impl Draft {
                 Ok(checked) if problems.is_empty() => Ok(checked),
                 _ => Err(problems),
             };
+            if written.row.depends_on.is_some() {
+                let place = self.place_of_key(&written, parents::KEY);
+                dependent.insert(monitors.len(), place);
+            }
             monitors.push(Entry { row: written.row, line, checked });
         }
-        let loaded = Loaded { settings: self.settings, monitors };
+        self.check_parents(&mut monitors, &dependent);
+        self.check_windows(&lines_of_names);
+        let maintenance = self.maintenance.into_iter().map(|(window, _)| window).collect();
+        let loaded = Loaded { settings: self.settings, monitors, maintenance };
         if self.problems.is_empty() {
             return Ok(loaded);
         }
@@ -432,10 +487,45 @@ impl Draft {
         Err(FileError::Wrong(distinct(all).into_iter().cloned().collect()))
     }
 
-    /// Where the value of the error's key stands: with the monitor, else among the defaults, else
-    /// the start of the monitor.
+    /// What monitors depend on must be there. `dependent`: where they say it.
+    fn check_parents(&self, monitors: &mut [Entry], dependent: &HashMap<usize, Place>) {
+        if dependent.is_empty() {
+            return;
+        }
+        let rows = monitors.iter().map(|entry| &entry.row);
+        let named = rows.map(|row| (row.name.as_deref(), row.depends_on.as_deref()));
+        let named: Vec<_> =
+            named.map(|(name, parents)| (name, parents.unwrap_or_default())).collect();
+        for (at, error) in parents::errors(&named) {
+            let place = dependent.get(&at).copied().unwrap_or_default();
+            let problem = self.problem(place, error);
+            match &mut monitors[at].checked {
+                Ok(_) => monitors[at].checked = Err(vec![problem]),
+                Err(problems) => problems.push(problem),
+            }
+        }
+    }
+
+    /// The monitors that windows name must be there.
+    fn check_windows(&mut self, names: &HashMap<String, u32>) {
+        for (window, place) in &self.maintenance {
+            for name in window.monitors.iter().filter(|name| !names.contains_key(*name)) {
+                let fix = "write the name of a monitor of this file";
+                let error = RowError::new("monitors", name, "is not a monitor", fix);
+                let problem = self.problem(*place, error);
+                self.problems.push(problem);
+            }
+        }
+    }
+
     fn place_of(&self, written: &Written, error: &RowError) -> Place {
+        self.place_of_key(written, &error.field)
+    }
+
+    /// Where the value of a key stands: with the monitor, else among the defaults, else the start
+    /// of the monitor.
+    fn place_of_key(&self, written: &Written, key: &str) -> Place {
         let mut keys = written.keys.iter().chain(&self.defaults.keys);
-        keys.find(|(key, _)| *key == error.field).map_or(written.place, |(_, place)| *place)
+        keys.find(|(known, _)| *known == key).map_or(written.place, |(_, place)| *place)
     }
 }

@@ -157,6 +157,8 @@ monitor_row! {
     paused = "paused": bool;
     /// False where its failures count while this host is cut off, too.
     guard = "guard": bool;
+    /// Names of monitors without which it cannot be reached.
+    depends_on = "depends_on": Vec<String>;
     /// Sort and group by these.
     tags = "tags": Vec<String>;
     /// `any`, `v4` or `v6`.

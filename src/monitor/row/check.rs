@@ -116,6 +116,9 @@ impl Reader<'_> {
             self.bad("target", "", "is missing", "write what to check: a URL, host:port or host");
         }
         let timing = self.timing(kind.unwrap_or(Kind::PingWeb));
+        if self.row.depends_on.as_ref().is_some_and(|names| names.len() > PARENTS_MAX) {
+            self.bad("depends_on", "", "too many", format!("write at most {PARENTS_MAX}"));
+        }
         let kind = kind?;
         self.refuse_misfits(kind);
         let spec = self.spec(kind, target, family, interner);
