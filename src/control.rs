@@ -201,6 +201,7 @@ async fn watch(
             Event::Stop => break,
             Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
+                engine.turn()?;
                 control.histograms.turn(engine.with_histograms());
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());

@@ -17,3 +17,4 @@ mod preflight;
 mod servers;
 mod stop;
 mod texts;
+mod vantage;

@@ -1,7 +1,9 @@
 //! The shard under a simulated clock and scripted outcomes.
 //!
 //! Here: the ledger, whatever happens. `vantage`: verdicts, with faults of ours, real outages and
-//! a guard, in a `world` of targets. After **every** step: each enabled monitor is armed; at most one check of it is waiting, in
+//! a guard, in a `world` of targets.
+//!
+//! After **every** step: each enabled monitor is armed; at most one check of it is waiting, in
 //! flight or between attempts; `due = started + missed + paused`; `started = up + down + unknown +
 //! open`; samples = results + missed ones. A failure prints the seed, which alone repeats it:
 //! `SIM_SEED=… cargo test --test sim`.

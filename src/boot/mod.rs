@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use probes::ProbeSpec;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, wall_millis};
 use crate::config::guard::GuardPlan;
 use crate::config::{Entry, Loaded};
 use crate::guard::vantage::Vantage;
@@ -35,10 +35,13 @@ use crate::store::{
     NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreHandle, StoreThread,
 };
 
+mod marking;
+
 pub mod once;
 
 pub mod shards;
 
+use marking::{Marking, Plan};
 use shards::{Common, ShardError, Shards};
 
 /// The folder of the spool in the data folder.
@@ -112,6 +115,7 @@ pub struct Engine {
     running: HashMap<MonitorId, Monitor>,
     /// Running monitors with histograms of their own.
     with_histograms: Vec<MonitorId>,
+    marking: Marking,
 }
 
 impl Engine {
@@ -146,8 +150,11 @@ impl Engine {
         let shards = Shards::start(&options.cpus, &common, sink)?;
         let guard_counts = Arc::default();
         let guard = start_guard(options, common, &guard_counts).map_err(EngineError::Guard)?;
+        let marking = Marking::default();
+        handle.tap(marking.tap())?;
         Ok(Engine {
             shards,
+            marking,
             guard,
             guard_counts,
             store: Some(thread),
@@ -167,6 +174,7 @@ impl Engine {
     /// The database's, or the store or a shard has ended.
     pub fn apply(&mut self, source: &str, loaded: Loaded) -> Result<Applied, EngineError> {
         let mut applied = Applied::default();
+        let plan = Plan::of(&loaded);
         let mut rows = Vec::with_capacity(loaded.monitors.len());
         let mut good = Vec::with_capacity(loaded.monitors.len());
         for entry in loaded.monitors {
@@ -190,6 +198,7 @@ impl Engine {
             tags.iter().any(|tag| tag == LATENCY_TAG).then_some((*id)?)
         });
         self.with_histograms = within_bound(wanting.collect());
+        let parents = self.marking.plan(plan, &report.ids);
         let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
         for (id, checked) in report.ids.into_iter().zip(good) {
             match (id, checked) {
@@ -201,6 +210,10 @@ impl Engine {
         applied.running = monitors.len();
         self.remove(&gone)?;
         self.assign(monitors)?;
+        if !parents.is_empty() {
+            let known = self.handle.states(Some(parents))?;
+            self.marking.seed(known.into_iter().map(|(id, state)| (id, state.verdict)));
+        }
         Ok(applied)
     }
 
@@ -244,7 +257,29 @@ impl Engine {
     /// A shard has ended.
     pub fn remove(&mut self, monitors: &[MonitorId]) -> Result<(), EngineError> {
         monitors.iter().for_each(|id| drop(self.running.remove(id)));
+        self.marking.forget(monitors);
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
+    }
+
+    /// Marks the monitors whose window of maintenance begins or ends, and those behind something
+    /// that went down or came up. Call it at least once a second.
+    ///
+    /// # Errors
+    ///
+    /// A shard has ended.
+    pub fn turn(&mut self) -> Result<(), EngineError> {
+        for order in self.marking.turn(wall_millis()) {
+            tracing::info!(
+                mark = order.mark.names().join(","),
+                on = order.on,
+                monitors = order.monitors.len(),
+                "marks"
+            );
+            self.shards
+                .mark(order.mark, order.on, &order.monitors)
+                .map_err(|_| EngineError::ShardsDied)?;
+        }
+        Ok(())
     }
 
     /// The row to be stored, and the monitor where it can run.

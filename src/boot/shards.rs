@@ -19,6 +19,7 @@ use crate::monitor::partition::owner;
 use crate::net::driver::Driver;
 use crate::net::resolve::ResolverConfig;
 use crate::net::trust::Trust;
+use crate::sample::Marks;
 use crate::shard::run::{Loop, Setup};
 
 /// A shard that could not be started or that ended by itself.
@@ -141,6 +142,24 @@ impl Shards {
             let mine: Vec<_> = mine.collect();
             if !mine.is_empty() {
                 thread.inbox.send(Command::Remove(mine))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells each owner that these monitors get a mark or lose it.
+    ///
+    /// # Errors
+    ///
+    /// A shard has ended.
+    pub fn mark(&self, mark: Marks, on: bool, ids: &[MonitorId]) -> Result<(), ShardGone> {
+        let shards = self.threads.len() as u16;
+        for thread in &self.threads {
+            let mine = ids.iter().copied().filter(|id| owner(*id, shards) == thread.id);
+            let mine: Vec<_> = mine.collect();
+            for part in mine.chunks(COMMAND_MONITORS_MAX) {
+                let monitors = part.to_vec();
+                thread.inbox.send(Command::Mark { monitors, mark, on })?;
             }
         }
         Ok(())

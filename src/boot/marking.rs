@@ -1,0 +1,284 @@
+//! Which monitors are marked: in a window of maintenance, or behind something that is down.
+//!
+//! Owns: the plan of a file, what is down among parents, and what the shards were told. Looks once
+//! a second and tells only differences. A monitor is unreachable while any monitor that it depends
+//! on, over however many steps, is down.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::config::Loaded;
+use crate::config::maintenance::When;
+use crate::ids::MonitorId;
+use crate::sample::{Marks, SampleBatch, Verdict};
+
+/// Windows and dependencies of a file, by the places of its monitors.
+#[derive(Debug, Default)]
+pub struct Plan {
+    windows: Vec<(When, Vec<usize>)>,
+    /// Child and parent.
+    dependencies: Vec<(usize, usize)>,
+}
+
+impl Plan {
+    /// The plan of a file.
+    pub fn of(loaded: &Loaded) -> Plan {
+        let windows = loaded.maintenance.iter();
+        let mut plan = Plan {
+            windows: windows.map(|window| (window.when.clone(), Vec::new())).collect(),
+            dependencies: Vec::new(),
+        };
+        let mut by_tag: HashMap<&str, Vec<usize>> = HashMap::new();
+        let mut by_name: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, window) in loaded.maintenance.iter().enumerate() {
+            window.tags.iter().for_each(|tag| by_tag.entry(tag).or_default().push(at));
+            window.monitors.iter().for_each(|name| by_name.entry(name).or_default().push(at));
+        }
+        let rows = || loaded.monitors.iter().map(|entry| &entry.row).enumerate();
+        let mut places = HashMap::new();
+        if rows().any(|(_, row)| row.depends_on.is_some()) {
+            places.extend(rows().filter_map(|(at, row)| Some((row.name.as_deref()?, at))));
+        }
+        for (at, row) in rows() {
+            let tags = row.tags.iter().flatten().filter_map(|tag| by_tag.get(tag.as_str()));
+            let names = row.name.as_deref().and_then(|name| by_name.get(name));
+            let windows: HashSet<usize> = tags.chain(names).flatten().copied().collect();
+            windows.into_iter().for_each(|window| plan.windows[window].1.push(at));
+            let parents = row.depends_on.iter().flatten();
+            let known = parents.filter_map(|name| places.get(name.as_str()));
+            plan.dependencies.extend(known.map(|parent| (at, *parent)));
+        }
+        plan
+    }
+}
+
+/// What is down among those that others depend on; the store's thread tells it.
+#[derive(Debug, Default)]
+struct Parents {
+    known: HashSet<MonitorId>,
+    down: HashSet<MonitorId>,
+    changed: bool,
+}
+
+/// Some monitors get a mark, or lose it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Which mark.
+    pub mark: Marks,
+    /// True where they get it.
+    pub on: bool,
+    /// Who.
+    pub monitors: Vec<MonitorId>,
+}
+
+/// Which monitors are marked.
+#[derive(Debug, Default)]
+pub struct Marking {
+    windows: Vec<(When, Vec<MonitorId>)>,
+    open: Vec<bool>,
+    children: HashMap<MonitorId, Vec<MonitorId>>,
+    parents: Arc<Mutex<Parents>>,
+    maintained: HashSet<MonitorId>,
+    unreachable: HashSet<MonitorId>,
+    /// The plan is another one than at the last look.
+    anew: bool,
+    looked_s: u64,
+}
+
+impl Marking {
+    /// Takes the plan of a file whose monitors have these numbers. Returns those that others
+    /// depend on: what is known of them is to be told to [`Marking::seed`].
+    pub fn plan(&mut self, plan: Plan, ids: &[Option<MonitorId>]) -> Vec<MonitorId> {
+        let id = |at: &usize| ids.get(*at).copied().flatten();
+        let windows = plan.windows.into_iter();
+        self.windows = windows
+            .map(|(when, members)| (when, members.iter().filter_map(id).collect()))
+            .collect();
+        self.children.clear();
+        for (child, parent) in &plan.dependencies {
+            if let (Some(child), Some(parent)) = (id(child), id(parent)) {
+                self.children.entry(parent).or_default().push(child);
+            }
+        }
+        self.anew = true;
+        let mut parents = self.parents();
+        parents.known = self.children.keys().copied().collect();
+        let Parents { known, down, .. } = &mut *parents;
+        down.retain(|id| known.contains(id));
+        known.iter().copied().collect()
+    }
+
+    /// What the store knew of those that others depend on.
+    pub fn seed(&mut self, known: impl Iterator<Item = (MonitorId, Verdict)>) {
+        let mut parents = self.parents();
+        known.for_each(|(id, verdict)| parents.see(id, verdict));
+    }
+
+    /// Hears of recorded results, on the store's thread.
+    pub fn tap(&self) -> impl FnMut(&[SampleBatch]) + Send + 'static {
+        let parents = Arc::clone(&self.parents);
+        move |batches| {
+            let mut parents = parents.lock().unwrap_or_else(PoisonError::into_inner);
+            if parents.known.is_empty() {
+                return;
+            }
+            for change in batches.iter().flat_map(|batch| &batch.transitions) {
+                parents.see(change.monitor, change.to);
+            }
+        }
+    }
+
+    /// These monitors are gone: a shard that gets them again knows of no mark.
+    pub fn forget(&mut self, gone: &[MonitorId]) {
+        for id in gone {
+            self.anew |= self.maintained.remove(id) | self.unreachable.remove(id);
+        }
+    }
+
+    /// What is to be told to the shards at a moment, in milliseconds since the Unix epoch. Looks
+    /// once a second.
+    pub fn turn(&mut self, now_ms: u64) -> Vec<Order> {
+        if now_ms / 1_000 == self.looked_s && !self.anew {
+            return Vec::new();
+        }
+        self.looked_s = now_ms / 1_000;
+        let mut orders = Vec::new();
+        let open: Vec<bool> = self.windows.iter().map(|(when, _)| when.is_open(now_ms)).collect();
+        if self.anew || open != self.open {
+            let windows = self.windows.iter().zip(&open).filter(|(_, open)| **open);
+            let wanted = windows.flat_map(|((_, members), _)| members).copied().collect();
+            tell(&mut self.maintained, wanted, Marks::MAINTENANCE, &mut orders);
+            self.open = open;
+        }
+        let mut parents = self.parents();
+        let changed = std::mem::take(&mut parents.changed);
+        let down: Vec<MonitorId> = parents.down.iter().copied().collect();
+        drop(parents);
+        if self.anew || changed {
+            let wanted = self.below(down);
+            tell(&mut self.unreachable, wanted, Marks::UNREACHABLE, &mut orders);
+        }
+        self.anew = false;
+        orders
+    }
+
+    /// Everything that depends on one of these, over however many steps.
+    fn below(&self, mut open: Vec<MonitorId>) -> HashSet<MonitorId> {
+        let mut below = HashSet::new();
+        while let Some(id) = open.pop() {
+            let children = self.children.get(&id).into_iter().flatten();
+            open.extend(children.filter(|child| below.insert(**child)));
+        }
+        below
+    }
+
+    fn parents(&self) -> MutexGuard<'_, Parents> {
+        self.parents.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Parents {
+    /// An unknown verdict says nothing: what was down counts as down.
+    fn see(&mut self, id: MonitorId, verdict: Verdict) {
+        if !self.known.contains(&id) {
+            return;
+        }
+        self.changed |= match verdict {
+            Verdict::Down => self.down.insert(id),
+            Verdict::Up | Verdict::Pending | Verdict::Paused => self.down.remove(&id),
+            Verdict::Unknown => false,
+        };
+    }
+}
+
+/// Makes `told` equal to `wanted` and notes the difference.
+fn tell(
+    told: &mut HashSet<MonitorId>,
+    wanted: HashSet<MonitorId>,
+    mark: Marks,
+    orders: &mut Vec<Order>,
+) {
+    for (on, monitors) in [(true, &wanted - told), (false, &*told - &wanted)] {
+        if !monitors.is_empty() {
+            let mut monitors: Vec<MonitorId> = monitors.into_iter().collect();
+            monitors.sort_unstable();
+            orders.push(Order { mark, on, monitors });
+        }
+    }
+    *told = wanted;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::monitor::row::Interner;
+
+    const FILE: &str = "
+monitors:
+  - {name: router, type: ping_icmp, target: 192.0.2.1}
+  - {name: switch, type: ping_icmp, target: 192.0.2.2, depends_on: router}
+  - {name: db, type: tcp, target: '192.0.2.3:5432', depends_on: [switch], tags: [data]}
+  - {name: shop, type: tcp, target: '192.0.2.4:80', depends_on: [db, router]}
+  - {name: alone, type: tcp, target: '192.0.2.5:80', tags: [data, x]}
+maintenance:
+  - {tags: [data], from: 1970-01-01T00:01:00Z, to: 1970-01-01T00:03:00Z}
+  - {monitors: [alone], from: 1970-01-01T00:02:00Z, to: 1970-01-01T00:04:00Z}
+";
+
+    fn marking() -> Marking {
+        let loaded = Loaded::parse("f".into(), FILE, &mut Interner::default()).unwrap();
+        assert_eq!(loaded.problems(), Vec::<&crate::config::Problem>::new());
+        let mut marking = Marking::default();
+        let ids: Vec<_> = (1..=5).map(|id| Some(MonitorId(id))).collect();
+        let mut parents = marking.plan(Plan::of(&loaded), &ids);
+        parents.sort_unstable();
+        assert_eq!(parents, [MonitorId(1), MonitorId(2), MonitorId(3)]);
+        marking
+    }
+
+    /// Orders as `+maintenance 3 5`.
+    fn told(orders: &[Order]) -> Vec<String> {
+        let told = orders.iter().map(|Order { mark, on, monitors }| {
+            let ids: Vec<String> = monitors.iter().map(MonitorId::to_string).collect();
+            format!("{}{} {}", if *on { '+' } else { '-' }, mark.names().join(" "), ids.join(" "))
+        });
+        told.collect()
+    }
+
+    #[test]
+    fn windows_that_overlap_mark_each_monitor_from_the_first_start_to_the_last_end() {
+        let mut marking = marking();
+        assert_eq!(told(&marking.turn(59_000)), Vec::<String>::new());
+        assert_eq!(told(&marking.turn(60_000)), ["+maintenance 3 5"]);
+        assert_eq!(told(&marking.turn(60_500)), Vec::<String>::new());
+        assert_eq!(told(&marking.turn(125_000)), Vec::<String>::new());
+        assert_eq!(told(&marking.turn(180_000)), ["-maintenance 3"]);
+        assert_eq!(told(&marking.turn(240_000)), ["-maintenance 5"]);
+    }
+
+    #[test]
+    fn all_that_is_behind_something_down_is_unreachable_until_the_last_of_it_is_up() {
+        let mut marking = marking();
+        marking.turn(1_000);
+        marking.seed([(MonitorId(2), Verdict::Down), (MonitorId(5), Verdict::Down)].into_iter());
+        assert_eq!(told(&marking.turn(2_000)), ["+unreachable 3 4"]);
+        marking.seed([(MonitorId(1), Verdict::Down)].into_iter());
+        assert_eq!(told(&marking.turn(3_000)), ["+unreachable 2"]);
+        marking.seed([(MonitorId(2), Verdict::Up)].into_iter());
+        assert_eq!(told(&marking.turn(4_000)), Vec::<String>::new());
+        marking.seed([(MonitorId(1), Verdict::Unknown)].into_iter());
+        assert_eq!(told(&marking.turn(5_000)), Vec::<String>::new());
+        marking.seed([(MonitorId(1), Verdict::Up)].into_iter());
+        assert_eq!(told(&marking.turn(6_000)), ["-unreachable 2 3 4"]);
+    }
+
+    #[test]
+    fn another_plan_takes_back_what_does_not_hold_and_a_monitor_that_comes_again_is_marked_again() {
+        let mut marking = marking();
+        marking.turn(60_000);
+        marking.forget(&[MonitorId(5)]);
+        assert_eq!(told(&marking.turn(60_100)), ["+maintenance 5"]);
+        marking.plan(Plan::default(), &[]);
+        assert_eq!(told(&marking.turn(60_200)), ["-maintenance 3 5"]);
+    }
+}
