@@ -195,14 +195,16 @@ fn the_originals_grafana_queries_find_what_they_found() {
     let mut store = backend.store();
     backend.psql(
         "INSERT INTO monitor_items (id, name, enable, url_check, type, user_id)
-         SELECT n, 'm' || n, 1, 'http://m' || n || '/', 'ping_web', 3 FROM generate_series(1, 20) n",
+         SELECT n, 'm' || n, 1, 'http://m' || n || '/', 'ping_web', 3
+         FROM generate_series(1, 20) n",
     );
     let now =
         backend.psql("SELECT floor(extract(epoch FROM now()) * 1000)").parse::<u64>().unwrap();
     for minute in 1..=10u64 {
         let at = now - minute * 60_000;
-        let rows = (1..=20)
-            .map(|monitor| if monitor % 5 == 0 { refused(monitor, at) } else { good(monitor, at) });
+        let rows = (1..=20).map(|monitor| {
+            if monitor.is_multiple_of(5) { refused(monitor, at) } else { good(monitor, at) }
+        });
         store.append(RunId(1), &[batch(minute, rows.collect())]).unwrap();
     }
     let counts = "SELECT count(*) FILTER (WHERE status = 1), count(*) FILTER (WHERE status = -1)
@@ -228,7 +230,7 @@ fn hours_are_summed_up_once_they_are_over_and_again_when_results_come_late() {
     let mut store = backend.store();
     let hour = 3_600_000;
     let of = |minute: u64| {
-        if minute % 4 == 0 {
+        if minute.is_multiple_of(4) {
             refused(7, T0 + minute * 60_000)
         } else {
             good(7, T0 + minute * 60_000)
