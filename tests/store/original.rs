@@ -202,7 +202,7 @@ fn the_originals_grafana_queries_find_what_they_found() {
         backend.psql("SELECT floor(extract(epoch FROM now()) * 1000)").parse::<u64>().unwrap();
     for minute in 1..=10u64 {
         let at = now - minute * 60_000;
-        let rows = (1..=20).map(|monitor| {
+        let rows = (1..=20u64).map(|monitor| {
             if monitor.is_multiple_of(5) { refused(monitor, at) } else { good(monitor, at) }
         });
         store.append(RunId(1), &[batch(minute, rows.collect())]).unwrap();
