@@ -27,6 +27,9 @@ use engine::store::{
 };
 use probes::Timings;
 
+/// Killed processes lose nothing that the operating system has; only a loss of power would, and to
+/// wait for the disk at each start costs seconds.
+const SERVER: [&str; 1] = ["fsync=off"];
 /// Kills where `STORE_KILL_ROUNDS` does not say.
 const ROUNDS_SQLITE: usize = 25;
 const ROUNDS_POSTGRES: usize = 100;
@@ -53,13 +56,13 @@ fn kill_at_any_moment_loses_nothing_and_repeats_nothing_in_the_server() {
     if std::env::var(CHILD_PLACE).is_ok() {
         return kill_again_and_again(name, "", 0, 1);
     }
-    let cluster = Cluster::start(&[]);
+    let cluster = Cluster::start(&SERVER);
     kill_again_and_again(name, &cluster.url("postgres"), rounds(ROUNDS_POSTGRES), 4);
 }
 
 #[test]
 fn a_server_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
-    let mut cluster = Cluster::start(&[]);
+    let mut cluster = Cluster::start(&SERVER);
     let place = cluster.url("postgres");
     let (rounds, said) = (rounds(ROUNDS_SERVER) as u64, AtomicU64::new(0));
     let deadline = Instant::now() + Duration::from_secs(20 + 10 * rounds);

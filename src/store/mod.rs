@@ -10,15 +10,17 @@
 //! for each 1,024 monitors: 5.3 bytes a result, measured.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use self::spool::RunKey;
+use crate::config::database::Database;
 use crate::ids::MonitorId;
 use crate::limits::{EVENTS_AGE_MS_DEFAULT, RESULTS_AGE_MS_DEFAULT, STORE_BYTES_DEFAULT};
 use crate::monitor::{About, Kind, State};
-use crate::pg::PgError;
+use crate::pg::{PgError, PgOptions};
 use crate::sample::SampleBatch;
 
 pub mod blob;
@@ -60,9 +62,9 @@ mod handle;
 pub use counters::StoreCounters;
 pub use handle::StoreHandle;
 pub use pg::{PgReader, PgStore};
-pub use reader::SqliteReader;
+pub use reader::{SqliteFolder, SqliteReader};
 pub use sqlite::SqliteStore;
-pub use view::Read;
+pub use view::{OpenReader, Read};
 pub use writer::{StoreThread, Tap, ToStore};
 
 /// One start of the engine, numbered by the store. Numbers of batches count within a run.
@@ -389,6 +391,18 @@ impl From<rusqlite::Error> for StoreError {
             _ => StoreError::Database(error.to_string()),
         }
     }
+}
+
+/// Opens readers of the database that the settings name. `folder` holds the SQLite file.
+///
+/// # Errors
+///
+/// Settings of a server that cannot be understood.
+pub fn readers_of(database: &Database, folder: &Path) -> Result<Arc<dyn OpenReader>, StoreError> {
+    Ok(match PgOptions::of(database)? {
+        Some(options) => Arc::new(options.named("engine reader")),
+        None => Arc::new(SqliteFolder(folder.to_owned())),
+    })
 }
 
 impl From<PgError> for StoreError {

@@ -7,7 +7,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::super::reader::{Found, limit, windows};
 use super::super::view::{
-    CertView, Counts, Evidence, Filter, Incident, MonitorView, Range, Read, Results, TransitionView,
+    CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, Results,
+    TransitionView,
 };
 use super::super::{StoreError, signed, unsigned};
 use super::{schema, small};
@@ -31,6 +32,13 @@ pub struct PgReader {
 impl std::fmt::Debug for PgReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PgReader({})", self.options)
+    }
+}
+
+/// Opens readers of this database.
+impl OpenReader for PgOptions {
+    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
+        Ok(Box::new(PgReader::open(self)?))
     }
 }
 
@@ -128,23 +136,29 @@ impl Read for PgReader {
             "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
                     CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END, s.since_ms,
                     s.due_ms, s.code, s.message, s.total_us, s.http_status,
-                    s.count_up, s.count_down, s.count_unknown, s.count_missed
+                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms
              FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
              WHERE NOT m.removed
                AND ($1 IS NULL OR CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END = $1)
                AND ($2 IS NULL OR strpos(m.name, $2) > 0)
                AND ($3 IS NULL OR jsonb_exists(m.tags::jsonb, $3))
                AND (NOT $4 OR m.problem IS NOT NULL)
+               AND ($7 IS NULL OR m.id > $7) AND ($8 IS NULL OR m.id = ANY($8))
              ORDER BY {order} LIMIT $5 OFFSET $6"
         );
         let verdict = filter.verdict.map(|verdict| verdict as i32);
-        let values: [Value<'_>; 6] = [
+        let after = filter.after.map(|after| signed(after.0));
+        let only: Option<Vec<i64>> =
+            filter.only.as_ref().map(|only| only.iter().map(|monitor| signed(monitor.0)).collect());
+        let values: [Value<'_>; 8] = [
             (&verdict, Type::INT4),
             (&filter.name, Type::TEXT),
             (&filter.tag, Type::TEXT),
             (&filter.problems, Type::BOOL),
             (&limit(filter.limit), Type::INT8),
             (&limit(filter.offset), Type::INT8),
+            (&after, Type::INT8),
+            (&only, Type::INT8_ARRAY),
         ];
         let now_ms = wall_millis();
         let rows = self.ask(&sql, &values)?;
@@ -336,6 +350,7 @@ fn monitor_view(row: &Row) -> MonitorView {
         source: row.get(5),
         problem: row.get(6),
         interval_ms: number(7),
+        created_ms: number(19),
         verdict: Verdict::from_number(small(row.get(8))),
         since_ms: Some(number(9)).filter(|since| *since > 0),
         last_check_ms,
