@@ -14,6 +14,8 @@ mod replay;
 mod retention;
 #[path = "store/sqlite_file.rs"]
 mod sqlite_file;
+#[path = "store/states.rs"]
+mod states;
 #[path = "store/words.rs"]
 mod words;
 

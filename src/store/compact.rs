@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 use rusqlite::{Connection, Transaction, params};
 
 use super::sqlite::begin;
+use super::states::{self, Slice};
 use super::{Maintained, StoreError, blob, signed, unsigned};
-use crate::limits::{COMPACT_SAMPLES_MAX, GROUP_BITS, LANE_BITS, WINDOW_GRACE_MS, WINDOW_MS};
+use crate::limits::{GROUP_BITS, WINDOW_GRACE_MS, WINDOW_MS};
 use crate::sample::Sample;
 
 /// Finds windows that are over and compacts them, slice by slice.
@@ -21,16 +22,6 @@ pub(super) struct Compactor {
     /// Number of the window that the last round went up to. There is one round for each window,
     /// so late results make at most one further chunk in five minutes.
     round: u64,
-}
-
-/// The head rows of one slice.
-struct Slice {
-    samples: Vec<Sample>,
-    /// The last head row taken.
-    last_seq: i64,
-    /// True where the window has more.
-    more: bool,
-    damaged: Vec<(i64, String)>,
 }
 
 impl Compactor {
@@ -47,15 +38,18 @@ impl Compactor {
         }
         let Some((t0, lane)) = self.waiting.front().copied() else { return Ok(None) };
         let transaction = begin(conn)?;
-        let slice = read_slice(&transaction, t0, lane)?;
+        // What goes from the head must be in the states.
+        let advanced = states::advance(&transaction, unsigned(lane))?;
+        let slice = read_slice(&transaction, (t0, lane), advanced.seq)?;
         let mut done = Maintained { more: true, ..Maintained::default() };
+        done.states_written = advanced.states;
         set_aside(&transaction, &slice, now_ms, &mut done)?;
         write_chunks(&transaction, t0, &slice.samples, &mut done)?;
         transaction
             .prepare_cached("DELETE FROM head WHERE t0 = ?1 AND lane = ?2 AND seq <= ?3")?
             .execute(params![t0, lane, slice.last_seq])?;
         transaction.commit()?;
-        if !slice.more {
+        if !slice.more && !advanced.more {
             self.waiting.pop_front();
         }
         Ok(Some(done))
@@ -70,25 +64,15 @@ fn ready(conn: &Connection, end_ms: u64) -> Result<VecDeque<(i64, i64)>, StoreEr
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn read_slice(transaction: &Transaction<'_>, t0: i64, lane: i64) -> Result<Slice, StoreError> {
-    let mut statement = transaction
-        .prepare_cached("SELECT seq, data FROM head WHERE t0 = ?1 AND lane = ?2 ORDER BY seq")?;
-    let mut rows = statement.query(params![t0, lane])?;
-    let mut slice = Slice { samples: Vec::new(), last_seq: 0, more: false, damaged: Vec::new() };
-    while let Some(row) = rows.next()? {
-        if slice.samples.len() >= COMPACT_SAMPLES_MAX {
-            slice.more = true;
-            break;
-        }
-        slice.last_seq = row.get(0)?;
-        let data = row.get_ref(1)?.as_blob().unwrap_or_default();
-        match blob::unpack(unsigned(lane) << LANE_BITS, unsigned(t0), data) {
-            Ok(samples) => slice.samples.extend(samples),
-            Err(error) => slice.damaged.push((slice.last_seq, error.to_string())),
-        }
-    }
-    slice.samples.sort_by_key(|sample| (sample.monitor, sample.due_ms));
-    Ok(slice)
+fn read_slice(
+    transaction: &Transaction<'_>,
+    (t0, lane): (i64, i64),
+    last_seq: i64,
+) -> Result<Slice, StoreError> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT seq, t0, data FROM head WHERE t0 = ?1 AND lane = ?2 AND seq <= ?3 ORDER BY seq",
+    )?;
+    Slice::read(statement.query(params![t0, lane, last_seq])?, unsigned(lane), 0)
 }
 
 fn set_aside(
