@@ -67,7 +67,7 @@ impl Lanes {
 fn due_after(now_ms: u64, lane: u64) -> u64 {
     // Multiples of the golden section spread any number of lanes evenly.
     let phase = lane.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    let phase = phase * STATES_EVERY_MS >> 32;
+    let phase = (phase * STATES_EVERY_MS) >> 32;
     let into = (now_ms % STATES_EVERY_MS + STATES_EVERY_MS - phase) % STATES_EVERY_MS;
     now_ms + STATES_EVERY_MS - into
 }
