@@ -106,6 +106,13 @@ impl Store for SqliteStore {
         Ok(states::load(&mut self.conn)?.into_iter().collect())
     }
 
+    fn load_states_of(
+        &mut self,
+        monitors: &[MonitorId],
+    ) -> Result<HashMap<MonitorId, State>, StoreError> {
+        Ok(states::load_of(&mut self.conn, monitors)?.into_iter().collect())
+    }
+
     fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError> {
         self.conn.execute("INSERT INTO run (started_ms) VALUES (?1)", [signed(now_ms)])?;
         Ok(RunId(unsigned(self.conn.last_insert_rowid())))

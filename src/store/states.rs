@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 
-use rusqlite::{Connection, OptionalExtension, Rows, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Rows, Transaction, params};
 
 use super::fold::{Counts, Touched};
 use super::sqlite::begin;
@@ -299,30 +299,30 @@ impl Known {
     }
 }
 
+const STATES: &str = "SELECT s.monitor_id, s.verdict, s.since_ms, s.due_ms, s.code, s.streak
+    FROM state s JOIN monitor m ON m.id = s.monitor_id WHERE m.removed_ms IS NULL";
+
+fn known_row(row: &Row<'_>) -> rusqlite::Result<(MonitorId, Known)> {
+    let known = Known {
+        verdict: Verdict::from_number(row.get(1)?),
+        since_ms: unsigned(row.get(2)?),
+        due_ms: unsigned(row.get(3)?),
+        code: Code(row.get(4)?),
+        streak: row.get(5)?,
+        total_us: 0,
+        http_status: 0,
+    };
+    Ok((MonitorId(unsigned(row.get(0)?)), known))
+}
+
 /// The state of every monitor that is not removed; see [`super::Store::load_states`].
 pub(super) fn load(conn: &mut Connection) -> Result<Vec<(MonitorId, State)>, StoreError> {
     // One transaction, so that a lane advanced meanwhile is not seen twice.
     let transaction = conn.transaction()?;
-    let mut statement = transaction.prepare(
-        "SELECT s.monitor_id, s.verdict, s.since_ms, s.due_ms, s.code, s.streak
-         FROM state s JOIN monitor m ON m.id = s.monitor_id WHERE m.removed_ms IS NULL
-         ORDER BY s.monitor_id",
-    )?;
-    let rows = statement.query_map([], |row| {
-        let known = Known {
-            verdict: Verdict::from_number(row.get(1)?),
-            since_ms: unsigned(row.get(2)?),
-            due_ms: unsigned(row.get(3)?),
-            code: Code(row.get(4)?),
-            streak: row.get(5)?,
-            total_us: 0,
-            http_status: 0,
-        };
-        Ok((MonitorId(unsigned(row.get(0)?)), known))
-    })?;
+    let mut statement = transaction.prepare(&format!("{STATES} ORDER BY s.monitor_id"))?;
     let mut states = Vec::new();
     let mut lane: Vec<(MonitorId, Known)> = Vec::new();
-    for row in rows {
+    for row in statement.query_map([], known_row)? {
         let row = row?;
         if lane.first().is_some_and(|(first, _)| first.0 >> LANE_BITS != row.0.0 >> LANE_BITS) {
             finish(&transaction, &mut lane, &mut states)?;
@@ -330,6 +330,26 @@ pub(super) fn load(conn: &mut Connection) -> Result<Vec<(MonitorId, State)>, Sto
         lane.push(row);
     }
     finish(&transaction, &mut lane, &mut states)?;
+    Ok(states)
+}
+
+/// The states of these monitors; see [`super::Store::load_states_of`].
+pub(super) fn load_of(
+    conn: &mut Connection,
+    monitors: &[MonitorId],
+) -> Result<Vec<(MonitorId, State)>, StoreError> {
+    let transaction = conn.transaction()?;
+    let mut statement = transaction.prepare_cached(&format!("{STATES} AND m.id = ?1"))?;
+    let mut sorted = monitors.to_vec();
+    sorted.sort_unstable();
+    let mut states = Vec::new();
+    let mut lane = Vec::new();
+    for of_lane in sorted.chunk_by(|one, other| one.0 >> LANE_BITS == other.0 >> LANE_BITS) {
+        for monitor in of_lane {
+            lane.extend(statement.query_row([signed(monitor.0)], known_row).optional()?);
+        }
+        finish(&transaction, &mut lane, &mut states)?;
+    }
     Ok(states)
 }
 
