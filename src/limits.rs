@@ -290,6 +290,10 @@ pub const GROUP_BITS: u32 = 10;
 /// one lane is compacted at a time, so this bounds memory and the length of a slice: 164,000
 /// results of 60 s intervals, 0.15 s in a development build.
 pub const LANE_BITS: u32 = 15;
+/// Time between two writes of a state without news, in milliseconds. One row in so long costs less
+/// than the results themselves; readers unpack the head rows of this time for each lane they show,
+/// 10 ms at 60 s intervals.
+pub const STATES_EVERY_MS: u64 = 60_000;
 /// Results that one compaction slice takes at most, about 0.2 s of work; the rest of the window
 /// follows in further slices.
 pub const COMPACT_SAMPLES_MAX: usize = 250_000;
