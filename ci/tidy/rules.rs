@@ -50,7 +50,7 @@ const TOKIO: &[&str] = &[
     "src/control.rs",
     "src/farm/",
 ];
-const UNSAFE: &[&str] = &["src/net/ring.rs", "src/net/socket.rs"];
+const UNSAFE: &[&str] = &["src/net/ring.rs", "src/memory.rs"];
 const CLOCK: &[&str] = &["src/clock.rs"];
 
 const NO_IO: &str = "probes do no input or output and read no clock: take bytes and instants as \
@@ -63,7 +63,12 @@ const NO_LINT: &str = "follow the lint instead of silencing it";
 const BANS: &[Ban] = &[
     ban("glommio", ENGINE, GLOMMIO, "only `net`, `shard/run.rs` and `boot` know the executor"),
     ban("tokio", ENGINE, TOKIO, "tokio belongs to the control side: see TOKIO in ci/tidy/rules.rs"),
-    ban("unsafe", EVERYWHERE, UNSAFE, "do it safely; unsafe code lives in `net/ring.rs` only"),
+    ban(
+        "unsafe",
+        EVERYWHERE,
+        UNSAFE,
+        "do it safely; unsafe code lives in `net/ring.rs` and `memory.rs`",
+    ),
     ban("SystemTime::now", ENGINE, CLOCK, NO_TIME),
     ban("clock_gettime", ENGINE, CLOCK, NO_TIME),
     ban("Instant::now", TIMELESS, &[], "take the time as an argument, or ask `Clock`"),
