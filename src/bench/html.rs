@@ -16,7 +16,7 @@ const STYLE: &str = "\
 body{font:15px/1.5 system-ui,sans-serif;background:var(--bg);color:var(--ink);margin:0 auto;\
 max-width:1220px;padding:2rem 1.25rem}h1{font-size:1.6rem;margin:0}h2{font-size:1.1rem;\
 margin:2.2rem 0 .6rem}p{margin:.2rem 0;color:var(--soft)}.cards{display:grid;gap:.8rem;\
-grid-template-columns:repeat(auto-fit,minmax(165px,1fr));margin:1.4rem 0}.card,figure{\
+grid-template-columns:repeat(4,1fr);margin:1.4rem 0}.card,figure{\
 background:var(--card);border:1px solid var(--line);border-radius:8px;padding:.9rem 1rem}\
 .card b{display:block;font-size:1.55rem;font-weight:600;font-variant-numeric:tabular-nums}\
 .card span{color:var(--soft);font-size:.85rem}.good b{color:var(--good)}.bad b{color:var(--bad)}\
@@ -35,7 +35,7 @@ polyline.c1,polyline.c2,polyline.c3,polyline.c4{fill:none}polygon{stroke:none}\
 table{border-collapse:collapse;width:100%;background:var(--card)}td,th{text-align:right;\
 padding:.3rem .7rem;border-bottom:1px solid var(--line);font-variant-numeric:tabular-nums}\
 th{font-weight:600}td:first-child,th:first-child{text-align:left}\
-@media(max-width:900px){.plots{grid-template-columns:1fr}}";
+@media(max-width:900px){.plots{grid-template-columns:1fr}.cards{grid-template-columns:1fr 1fr}}";
 
 /// The page of one run.
 pub fn page(report: &Report) -> String {
@@ -53,15 +53,12 @@ pub fn page(report: &Report) -> String {
     for plot in plots(&report.series) {
         html.push_str(&lines(&plot));
     }
+    let lag = &report.lag_histogram;
+    html.push_str(&columns("Starts by how late they were", "started minus due, ms", lag));
     html.push_str("</div><h2>In all</h2><div class=\"plots\">");
-    html.push_str(&columns(
-        "Starts by how late they were",
-        "started minus due, ms",
-        &report.lag_histogram,
-    ));
     html.push_str(&costs(report));
-    html.push_str("</div>");
     results(&mut html, report);
+    html.push_str("</div>");
     html.push_str("</body></html>\n");
     html
 }
@@ -200,14 +197,14 @@ fn costs(report: &Report) -> String {
 }
 
 fn results(html: &mut String, report: &Report) {
-    html.push_str("<h2>Results</h2><table><tr><th>result</th><th>checks</th></tr>");
+    html.push_str("<figure><figcaption>Results</figcaption><table>");
     for (word, count) in &report.results {
         let _ = write!(html, "<tr><td>{word}</td><td>{count}</td></tr>");
     }
     for (reason, count) in report.missed_by_reason.iter().filter(|(_, count)| **count > 0) {
         let _ = write!(html, "<tr><td>missed: {reason}</td><td>{count}</td></tr>");
     }
-    html.push_str("</table>");
+    html.push_str("</table></figure>");
 }
 
 fn trial_table(html: &mut String, trials: &[Trial]) {
@@ -257,7 +254,7 @@ mod tests {
             ..Report::default()
         };
         let html = page(&report);
-        assert_eq!(html.matches("<figure>").count(), 7);
+        assert_eq!(html.matches("<figure>").count(), 8);
         assert!(html.contains("1.05 ×") && !html.contains("NaN") && !html.contains("inf"));
     }
 }

@@ -25,9 +25,9 @@ pub struct BenchArgs {
     /// From check to check [default: 60s; with --quick 10s]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub interval: Option<Duration>,
-    /// Deadline of a check
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "5s")]
-    pub timeout: Duration,
+    /// Deadline of a check [default: 5s, at most half the interval]
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
     /// Time before what is measured [default: the interval and 5 seconds]
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub warmup: Option<Duration>,

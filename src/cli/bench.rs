@@ -87,7 +87,7 @@ fn plan(args: &BenchArgs) -> Result<Plan, String> {
         mix: args.mix,
         monitors: args.monitors.unwrap_or(if quick { 20_000 } else { 100_000 }) as usize,
         interval,
-        timeout: args.timeout,
+        timeout: args.timeout.unwrap_or(seconds(5).min(interval / 2)),
         warmup: args.warmup.unwrap_or(interval + seconds(5)),
         duration: args.duration.unwrap_or(seconds(if quick { 30 } else { 60 })),
         cores: args.cores.map(usize::from),

@@ -196,3 +196,6 @@ fn page(bytes: usize) -> Vec<u8> {
     page.extend(line.iter().cycle().take(bytes));
     page
 }
+
+#[cfg(test)]
+mod tests;
