@@ -36,7 +36,7 @@ fn a_bench_of_a_fleet_finds_what_its_targets_play_and_accounts_for_every_check()
     assert_eq!(number(&figures, "refused"), 0);
     let (due, started) = (number(&figures, "due"), number(&figures, "started"));
     assert!(started > 0 && due == started + number(&figures, "missed"), "{figures:#}");
-    for word in ["ok", "connect_refused", "http_status", "timeout", "cert_unknown_ca"] {
+    for word in ["ok", "connect_refused", "http_status", "timeout", "cert_untrusted"] {
         assert!(figures["results"][word].as_u64() > Some(0), "no {word}: {figures:#}");
     }
     assert_eq!(figures["ratio_to_reference"], Value::Null);

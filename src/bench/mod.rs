@@ -235,11 +235,12 @@ fn start(
     let mut engine = Engine::start(options, |_| {})?;
     let first_us = Arc::new(AtomicU64::new(0));
     let seen = Arc::clone(&first_us);
-    engine.tap(move |_| {
+    let tapped = engine.store().tap(move |_| {
         let micros = began.elapsed().as_micros() as u64;
         // The first one only; whoever comes later finds it taken.
         let _ = seen.compare_exchange(0, micros, Ordering::Relaxed, Ordering::Relaxed);
-    })?;
+    });
+    tapped.map_err(EngineError::from)?;
     let loaded = Loaded { settings: Settings::default(), monitors };
     let applied = engine.apply("bench", loaded)?;
     let load = Load {

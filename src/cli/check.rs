@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use probes::ProbeSpec;
 
@@ -16,7 +15,7 @@ use crate::clock::wall_millis;
 use crate::ids::MonitorId;
 use crate::monitor::Monitor;
 use crate::monitor::message::{Told, message};
-use crate::monitor::row::{Checked, Interner, MonitorRow, check};
+use crate::monitor::row::{Interner, MonitorRow, check};
 use crate::net::resolve::ResolverConfig;
 use crate::net::trust::Trust;
 use crate::sample::{CheckResult, Code, Verdict};
@@ -45,7 +44,7 @@ fn reports(args: &CheckArgs) -> Result<Vec<CheckReport>, Refusal> {
             let errors: Vec<_> = errors.iter().map(|error| format!("{target}: {error}")).collect();
             (exit::USAGE, errors.join("\nerror: "))
         })?;
-        monitors.push(monitor(monitors.len() as u64, checked));
+        monitors.push(checked.monitor(MonitorId(monitors.len() as u64)));
     }
     let trust = Trust::system().map_err(|error| (exit::UNKNOWN, error.to_string()))?;
     let attempts = attempts(&monitors, trust)?;
@@ -123,29 +122,9 @@ fn flags(args: &CheckArgs) -> MonitorRow {
     }
 }
 
-pub(super) fn monitor(id: u64, checked: Checked) -> Monitor {
-    Monitor {
-        id: MonitorId(id),
-        kind: checked.kind,
-        preset: checked.preset,
-        paused: false,
-        timing: checked.timing,
-        spec: Arc::new(checked.spec),
-    }
-}
-
 pub(super) fn report(target: &str, monitor: &Monitor, attempt: &Attempt) -> CheckReport {
     let now_ms = wall_millis();
-    let told = Told {
-        kind: monitor.kind,
-        preset: monitor.preset,
-        spec: &monitor.spec,
-        result: attempt.result,
-        outcome: &attempt.outcome,
-        attempts: 1,
-        earlier: &[],
-        wall_s: (now_ms / 1_000) as i64,
-    };
+    let told = Told::of(monitor, attempt, 1, &[], (now_ms / 1_000) as i64);
     let outcome = &attempt.outcome;
     CheckReport {
         target: target.to_string(),

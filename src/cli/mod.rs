@@ -58,6 +58,8 @@ pub mod bench;
 
 pub mod remote;
 
+pub mod hist;
+
 /// What `--json` prints: rows and findings as they are.
 ///
 /// # Errors
