@@ -417,18 +417,6 @@ impl Engine {
     }
 }
 
-/// Starts the guard where there is one.
-fn start_guard(
-    options: &Options,
-    common: Common,
-    counts: &Arc<GuardCounts>,
-) -> io::Result<Option<Guard>> {
-    let Some(plan) = options.guard.clone() else { return Ok(None) };
-    let Common { clock, resolver, vantage, .. } = common;
-    let setup = guard::Setup { plan, clock, resolver, vantage, counts: Arc::clone(counts) };
-    Guard::start(setup).map(Some)
-}
-
 /// The first monitors with histograms of their own, as many as there may be; a warning tells of
 /// the others.
 fn within_bound(mut wanting: Vec<MonitorId>) -> Vec<MonitorId> {
@@ -441,6 +429,18 @@ fn within_bound(mut wanting: Vec<MonitorId>) -> Vec<MonitorId> {
         wanting.truncate(LATENCY_MONITORS_MAX);
     }
     wanting
+}
+
+/// Starts the guard where there is one.
+fn start_guard(
+    options: &Options,
+    common: Common,
+    counts: &Arc<GuardCounts>,
+) -> io::Result<Option<Guard>> {
+    let Some(plan) = options.guard.clone() else { return Ok(None) };
+    let Common { clock, resolver, vantage, .. } = common;
+    let setup = guard::Setup { plan, clock, resolver, vantage, counts: Arc::clone(counts) };
+    Guard::start(setup).map(Some)
 }
 
 /// How a monitor is shown that cannot run.

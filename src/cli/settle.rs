@@ -159,12 +159,12 @@ pub struct Settled {
     pub log_level: String,
     /// Where monitors and results are kept.
     pub database: Database,
-    /// What the guard is to do; `None` for no guard.
-    pub guard: Option<GuardPlan>,
     /// Folder that latency histograms are written to on a schedule; `None` for no schedule.
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
     pub hist_interval_ms: u64,
+    /// What the guard is to do; `None` for no guard.
+    pub guard: Option<GuardPlan>,
     /// The original's time series.
     pub time_series: TimeSeries,
     /// Name for the API.
@@ -254,8 +254,8 @@ impl<'a> Layers<'a> {
         let listen = self.listen(file, selection)?;
         let (retention_days, log_format, log_level) = self.keeping(file)?;
         let database = self.database(file);
-        let guard = self.guard(file, &database)?;
         let (hist_dir, hist_interval_ms) = self.histograms(file)?;
+        let guard = self.guard(file, &database)?;
         self.rest(selection);
         let Original { time_series, admin, password, domain, log_file, row_defaults, .. } =
             self.original.clone();
@@ -273,9 +273,9 @@ impl<'a> Layers<'a> {
             log_format,
             log_level,
             database,
-            guard,
             hist_dir,
             hist_interval_ms,
+            guard,
             time_series,
             admin,
             password,

@@ -54,12 +54,12 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// Where monitors and results are kept.
     pub database: Option<Database>,
-    /// What the guard is to do: the map `guard` beside the settings.
-    pub guard: Option<GuardPlan>,
     /// Folder that latency histograms are written to on a schedule.
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
     pub hist_interval_ms: Option<u64>,
+    /// What the guard is to do: the map `guard` beside the settings.
+    pub guard: Option<GuardPlan>,
 }
 
 impl Settings {
@@ -188,9 +188,9 @@ mod tests {
             retention_days: Some(30),
             log_format: Some(LogFormat::Json),
             database: Some(Database::Sqlite),
-            guard: None,
             hist_dir: Some("hist".into()),
             hist_interval_ms: Some(300_000),
+            guard: None,
         };
         assert_eq!(settings, expected);
     }

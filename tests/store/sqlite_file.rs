@@ -1,6 +1,7 @@
 //! What only the SQLite file can get wrong: who opens it, its schema, damage.
 
 use engine::ids::MonitorId;
+use engine::sample::{Marks, Transition, Verdict};
 use engine::store::view::Range;
 use engine::store::{Gap, Retention, RunId, SqliteReader, SqliteStore, StoreError};
 
@@ -126,6 +127,16 @@ fn the_views_speak_in_words() {
     let id = store.sync_monitors("a", &[row("x")]).unwrap().ids[0].unwrap();
     let mut down = batch(1, vec![refused(id.0, T0)]);
     down.words = vec![words(0, "nobody listens")];
+    let (from, to) = (Verdict::Pending, Verdict::Down);
+    let change = Transition {
+        monitor: id,
+        at_ms: T0,
+        from,
+        to,
+        code: down.samples[0].code,
+        marks: Marks::NONE,
+    };
+    down.transitions = vec![change];
     store.append(RunId(1), &[down]).unwrap();
     let shell = backend.shell();
     let line: String = shell
