@@ -1,12 +1,13 @@
 //! The control thread: signals, the page of metrics, reload and stop.
 //!
-//! Owns: what happens at SIGHUP, SIGTERM and SIGINT, and the order of a stop. A first signal
+//! Owns: what happens at SIGHUP, SIGUSR1, SIGTERM and SIGINT, and the order of a stop. A first one
 //! drains; a second one is immediate and still records what is known. Changes of monitors that
 //! other threads learn of are made here, one after the other.
 
 use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -15,12 +16,16 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::api;
 use crate::api::legacy::Legacy;
+use crate::api::v1;
 use crate::boot::{Engine, EngineError};
 use crate::limits::DRAIN_MS_MAX;
 use crate::messages::{Change, ChangeInbox, Pending};
 use crate::metrics::page::Page;
 
+pub mod histograms;
 pub mod view;
+
+use histograms::Histograms;
 
 /// How often the control thread looks whether every thread lives.
 const WATCH: Duration = Duration::from_millis(100);
@@ -35,6 +40,8 @@ pub struct Control<F, R, S> {
     pub changes: ChangeInbox,
     /// Called ten times a second: true where the engine is to stop.
     pub stop: S,
+    /// The latency histograms.
+    pub histograms: Histograms,
 }
 
 /// Why the control thread ended.
@@ -84,8 +91,15 @@ impl Listener {
     }
 }
 
-/// Runs the control thread until the engine has stopped, for whatever reason. `legacy` is what the
-/// original's API works with.
+/// What the control thread serves beside the metrics.
+pub struct Served {
+    /// What the original's API works with.
+    pub legacy: Legacy,
+    /// What the API works with.
+    pub v1: v1::Setup,
+}
+
+/// Runs the control thread until the engine has stopped, for whatever reason.
 ///
 /// # Errors
 ///
@@ -93,14 +107,20 @@ impl Listener {
 pub fn run(
     mut engine: Engine,
     listener: Listener,
-    legacy: Legacy,
+    served: Served,
     mut control: Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let page = Page::registry(engine.published(), engine.store_counts());
+        let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
+        let page = Page::registry(engine.published(), move || {
+            let mut counts = of_store();
+            of_api.add_to(&mut counts);
+            counts
+        });
         let listener = TcpListener::from_std(listener.0)?;
-        let routes = api::routes(page, legacy);
+        let histograms = control.histograms.shared();
+        let routes = api::routes(page, histograms, served.legacy, served.v1);
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, service).into_future();
         tokio::select! {
@@ -112,6 +132,7 @@ pub fn run(
     });
     // Threads that are left end here, and what is known is recorded, whatever went wrong before.
     let finished = engine.finish();
+    control.histograms.end();
     ended?;
     Ok(finished?)
 }
@@ -120,12 +141,14 @@ struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    dump: Signal,
     tick: Interval,
 }
 
 enum Event {
     Hangup,
     Stop,
+    Dump,
     Tick,
     Change(Pending),
 }
@@ -138,6 +161,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            dump: signal(SignalKind::user_defined1())?,
             tick,
         })
     }
@@ -154,6 +178,7 @@ impl Signals {
             _ = self.hangup.recv() => Event::Hangup,
             _ = self.terminate.recv() => Event::Stop,
             _ = self.interrupt.recv() => Event::Stop,
+            _ = self.dump.recv() => Event::Dump,
             _ = self.tick.tick() => Event::Tick,
             Some(pending) = change => Event::Change(pending),
         }
@@ -174,7 +199,9 @@ async fn watch(
                 Change::Remove(monitors) => engine.remove(&monitors),
             })?,
             Event::Stop => break,
+            Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
+                control.histograms.turn(engine.with_histograms());
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());
                 }

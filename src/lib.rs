@@ -15,6 +15,7 @@
 //! | [`config`] | the file of monitors and settings: read, checked, compared |
 //! | [`env`](mod@env) | variables and `.env` files, with the names of the original service |
 //! | [`metrics`] | numbers about ourselves: the ledger, snapshots, the page |
+//! | [`hist`] | latency histograms as files and pictures |
 //! | [`logs`] | the original's log files: lines, files and the thread that writes them |
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
@@ -53,6 +54,8 @@ pub mod config;
 pub mod env;
 
 pub mod metrics;
+
+pub mod hist;
 
 pub mod logs;
 

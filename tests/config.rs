@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::io::Write as _;
 
-use engine::config::{Diff, FileError, Loaded, diff};
+use engine::config::{FileError, Loaded};
 use engine::monitor::Kind;
 use engine::monitor::row::{Interner, MonitorRow};
 use proptest::prelude::*;
@@ -210,24 +210,6 @@ fn a_file_is_read_from_disk_and_a_missing_one_is_named() {
     let missing = file.path().with_extension("missing");
     let error = Loaded::read(&missing, &mut Interner::default()).unwrap_err();
     assert!(error.to_string().starts_with(&missing.display().to_string()), "{error}");
-}
-
-#[test]
-fn a_reload_finds_what_changed() {
-    let rows = |text: &str| -> Vec<MonitorRow> {
-        parse(text).unwrap().monitors.into_iter().map(|entry| entry.row).collect()
-    };
-    let old = rows("monitors: [{type: ping_icmp, target: a}, {type: ping_icmp, target: b}]");
-    let new =
-        rows("monitors: [{type: ping_icmp, target: c}, {type: ping_icmp, target: b, fall: 2}]");
-    let found = diff(&old, &new);
-    let expected = Diff {
-        added: vec![&new[0]],
-        changed: vec![(&old[1], &new[1])],
-        removed: vec![&old[0]],
-        unchanged: vec![],
-    };
-    assert_eq!(found, expected);
 }
 
 proptest! {

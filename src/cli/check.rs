@@ -124,16 +124,7 @@ fn flags(args: &CheckArgs) -> MonitorRow {
 
 pub(super) fn report(target: &str, monitor: &Monitor, attempt: &Attempt) -> CheckReport {
     let now_ms = wall_millis();
-    let told = Told {
-        kind: monitor.kind,
-        preset: monitor.preset,
-        spec: &monitor.spec,
-        result: attempt.result,
-        outcome: &attempt.outcome,
-        attempts: 1,
-        earlier: &[],
-        wall_s: (now_ms / 1_000) as i64,
-    };
+    let told = Told::of(monitor, attempt, 1, &[], (now_ms / 1_000) as i64);
     let outcome = &attempt.outcome;
     CheckReport {
         target: target.to_string(),

@@ -9,8 +9,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use crate::api::legacy::Legacy;
 use crate::boot::{Applied, Engine, Options};
 use crate::cli::api_setup::{self, SetupError};
 use crate::cli::args::StartArgs;
@@ -21,7 +21,8 @@ use crate::cli::style::Style;
 use crate::cli::{doctor, exit, logs, original_log};
 use crate::config::database::Database;
 use crate::config::{Loaded, Settings};
-use crate::control::{self, Control, Listener};
+use crate::control::histograms::{Histograms, Plan};
+use crate::control::{self, Control, Listener, Served};
 use crate::farm::Farm;
 use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
 use crate::logs::Logs;
@@ -111,8 +112,8 @@ impl Run<'_> {
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
         let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
-        let legacy = match fill(&mut engine, &settled, loaded, &asked_to_stop, logs) {
-            Ok(legacy) => legacy,
+        let served = match fill(&mut engine, &settled, loaded, &asked_to_stop, logs) {
+            Ok(served) => served,
             Err(error) => {
                 let ended = engine.finish();
                 return Err(failed(format!(
@@ -147,9 +148,10 @@ impl Run<'_> {
             reload(engine, &origin, &settled, interner);
             logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
         };
+        let histograms = Histograms::new(engine.published(), hist_plan(&settled));
         let (_changes, inbox) = changes();
-        let control = Control { started, reload, changes: inbox, stop };
-        let ended = control::run(engine, listen, legacy, control);
+        let control = Control { started, reload, changes: inbox, stop, histograms };
+        let ended = control::run(engine, listen, served, control);
         if let Some(feed) = feed {
             feed.end();
         }
@@ -164,14 +166,22 @@ fn fill(
     loaded: Loaded,
     stop: &Arc<AtomicBool>,
     logs: Option<&Logs>,
-) -> Result<Legacy, SetupError> {
-    let legacy = api_setup::legacy(settled, engine, Arc::clone(stop))?;
+) -> Result<Served, SetupError> {
+    let served = api_setup::served(settled, engine, Arc::clone(stop))?;
     if let Some(logs) = logs.cloned() {
         engine.store().tap(move |batches| logs.record(batches))?;
     }
     log_applied(&engine.apply(SOURCE, loaded)?);
     logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
-    Ok(legacy)
+    Ok(served)
+}
+
+fn hist_plan(settled: &Settled) -> Plan {
+    let every = Duration::from_millis(settled.hist_interval_ms);
+    match &settled.hist_dir {
+        Some(folder) => Plan { folder: folder.clone(), every: Some(every) },
+        None => Plan { folder: settled.data_dir.join("hist"), every: None },
+    }
 }
 
 fn tell_facts(logs: &Logs, data_dir: &Path) {

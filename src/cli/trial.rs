@@ -77,7 +77,9 @@ fn one_check(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
         let attempt = attempts(std::slice::from_ref(&monitor), &trust)?
             .pop()
             .ok_or_else(|| failed("the check was not run"))?;
-        let told = told(&monitor, &attempt, &earlier);
+        let number = earlier.len().saturating_add(1).min(usize::from(u8::MAX)) as u8;
+        let wall_s = (wall_millis() / 1_000) as i64;
+        let told = Told::of(&monitor, &attempt, number, &earlier, wall_s);
         let over = matches!(attempt.result, CheckResult::Up)
             || earlier.len() >= usize::from(monitor.timing.retries);
         if over {
@@ -98,19 +100,6 @@ fn one_check(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
 fn attempts(monitors: &[Monitor], trust: &Trust) -> Result<Vec<Attempt>, Refusal> {
     check::attempts(monitors, trust.clone())
         .map_err(|(code, text)| Refusal { code, text: format!("error: {text}") })
-}
-
-fn told<'a>(monitor: &'a Monitor, attempt: &'a Attempt, earlier: &'a [Box<str>]) -> Told<'a> {
-    Told {
-        kind: monitor.kind,
-        preset: monitor.preset,
-        spec: &monitor.spec,
-        result: attempt.result,
-        outcome: &attempt.outcome,
-        attempts: earlier.len().saturating_add(1).min(usize::from(u8::MAX)) as u8,
-        earlier,
-        wall_s: (wall_millis() / 1_000) as i64,
-    }
 }
 
 /// The result as the original prints it: a Python dictionary.

@@ -17,11 +17,9 @@ use crate::limits::{CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX};
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
 
 pub mod database;
-pub mod diff;
 mod settings;
 mod yaml;
 
-pub use diff::{Diff, diff};
 pub use settings::{LogFormat, Settings};
 pub use yaml::Place;
 

@@ -8,7 +8,8 @@ use probes::outcome::{CertFacts, CertInfo};
 use probes::spec::Host;
 use probes::{Failure, Outcome, ProbeSpec};
 
-use super::{Kind, Preset};
+use super::{Kind, Monitor, Preset};
+use crate::attempt::Attempt;
 use crate::sample::{CheckResult, Missed};
 
 mod details;
@@ -34,6 +35,29 @@ pub struct Told<'a> {
     pub earlier: &'a [Box<str>],
     /// Wall time at the end of the check, in seconds since the Unix epoch.
     pub wall_s: i64,
+}
+
+impl<'a> Told<'a> {
+    /// What is told about attempt number `attempts` of a check, at `wall_s` seconds since the Unix
+    /// epoch; `earlier` are the messages of the attempts before it.
+    pub fn of(
+        monitor: &'a Monitor,
+        attempt: &'a Attempt,
+        attempts: u8,
+        earlier: &'a [Box<str>],
+        wall_s: i64,
+    ) -> Told<'a> {
+        Told {
+            kind: monitor.kind,
+            preset: monitor.preset,
+            spec: &monitor.spec,
+            result: attempt.result,
+            outcome: &attempt.outcome,
+            attempts,
+            earlier,
+            wall_s,
+        }
+    }
 }
 
 /// The message of a check, such as `HTTP 200 - OK`.

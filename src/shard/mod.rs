@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::ids::{MonitorId, ShardId, Slot, SlotRef, Tick};
 use crate::limits::{STALL_MS, STARTS_PER_TURN_MAX, TICK_MS, WORDS_PER_SECOND_MAX};
 use crate::messages::{Assign, Command};
+use crate::metrics::latency::{Handover, Latency};
 use crate::metrics::ledger::Ledger;
 use crate::metrics::snapshot::{Snapshot, lag_histogram};
 use crate::monitor::message::{self, Told};
@@ -42,6 +43,13 @@ pub struct Now {
     pub unix_us: u64,
 }
 
+impl Now {
+    /// Scheduler time in whole seconds since the Unix epoch.
+    fn unix_seconds(self) -> i64 {
+        (self.unix_us / 1_000_000) as i64
+    }
+}
+
 /// One core's monitors and all that is known of them.
 pub struct Shard {
     id: ShardId,
@@ -50,6 +58,7 @@ pub struct Shard {
     due: DueList,
     ledger: Ledger,
     lag: Histogram<u32>,
+    latency: Box<Latency>,
     outbox: Outbox,
     draining: bool,
     monitors: [u64; 5],
@@ -74,6 +83,7 @@ impl Shard {
             due: DueList::default(),
             ledger: Ledger::default(),
             lag: lag_histogram(),
+            latency: Box::default(),
             outbox: Outbox::new(id),
             draining: false,
             monitors: [0; 5],
@@ -142,7 +152,7 @@ impl Shard {
         let again = hot.attempts <= monitor.timing.retries && worth_retrying(attempt.result);
         if again && !self.draining && !monitor.paused {
             hot.activity = Activity::Retrying;
-            let told = told(monitor, &attempt, hot.attempts, &[], now);
+            let told = Told::of(monitor, &attempt, hot.attempts, &[], now.unix_seconds());
             let text = message::attempt_message(&told).into_boxed_str();
             let pause = u64::from(monitor.timing.retry_delay_ms).div_ceil(TICK_MS);
             let waiting = Waiting { slot: at, due: hot.due };
@@ -182,6 +192,16 @@ impl Shard {
         &mut self.outbox
     }
 
+    /// Hands the latency histograms over, where somebody has asked for them.
+    pub fn hand_over(&mut self, handover: &Handover) {
+        handover.exchange(&mut self.latency);
+    }
+
+    /// Hands over what is left of them at the end.
+    pub fn leave(&mut self, handover: &Handover) {
+        handover.leave(std::mem::take(&mut self.latency));
+    }
+
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -214,6 +234,7 @@ impl Shard {
     fn assign(&mut self, assign: Assign, now: Now) {
         let Assign { monitor, state } = assign;
         let (id, interval_ms, paused) = (monitor.id, monitor.timing.interval_ms, monitor.paused);
+        self.latency.prepare(monitor.kind);
         let Some(slot) = self.table.slot(id) else {
             let slot = self.table.insert(monitor, state);
             self.monitors[state.verdict as usize] += 1;
@@ -331,6 +352,10 @@ impl Shard {
         hot.activity = Activity::Idle;
         let sample = sample_of(id, at_ms, hot.lag_us, hot.attempts, to, &attempt);
         let attempts = hot.attempts;
+        // A turn has one `now`, and a quick attempt ends within the turn that started it.
+        let known = u64::from(sample.lag_us) + u64::from(sample.total_us);
+        let since_due_us = now.unix_us.saturating_sub(at_ms * 1_000).max(known);
+        self.latency.record(kind, &sample, since_due_us, monitor.timing.interval_ms * 1_000);
         if let Some(from) = changed {
             self.monitors[from as usize] -= 1;
             self.monitors[to as usize] += 1;
@@ -383,7 +408,7 @@ impl Shard {
             }
             self.words_left -= 1;
         }
-        let told = told(monitor, &attempt, attempts, &earlier, now);
+        let told = Told::of(monitor, &attempt, attempts, &earlier, now.unix_seconds());
         let message = message::message(&told).into_boxed_str();
         let Attempt { outcome, .. } = attempt;
         Some(Words {
@@ -453,26 +478,6 @@ fn is_new_leaf(leaves: &mut HashMap<MonitorId, u64>, id: MonitorId, attempt: &At
             place.insert(hash);
             true
         }
-    }
-}
-
-/// What the words about an attempt are made of.
-fn told<'a>(
-    monitor: &'a Monitor,
-    attempt: &'a Attempt,
-    attempts: u8,
-    earlier: &'a [Box<str>],
-    now: Now,
-) -> Told<'a> {
-    Told {
-        kind: monitor.kind,
-        preset: monitor.preset,
-        spec: &monitor.spec,
-        result: attempt.result,
-        outcome: &attempt.outcome,
-        attempts,
-        earlier,
-        wall_s: (now.unix_us / 1_000_000) as i64,
     }
 }
 
