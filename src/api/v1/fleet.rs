@@ -334,6 +334,8 @@ pub(super) mod tests {
             target: format!("{}.example:443", name.len()),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             source: "file".into(),
+            user_id: None,
+            stop_to_ms: None,
             problem: None,
             interval_ms: 60_000,
             created_ms: 1_000,
