@@ -501,3 +501,35 @@ pub const LIVE_MS_MAX: u64 = 15 * 60_000;
 pub const API_READ_WAIT_MS: u64 = 5_000;
 /// Age up to which counts and map are given again, in milliseconds.
 pub const API_SHARED_MS: u64 = 1_000;
+/// Longest wait of a statement for a lock that somebody else has, in milliseconds: less than
+/// [`PG_STATEMENT_MS_MAX`], so that the error names the lock.
+pub const PG_LOCK_MS_MAX: u64 = 3_000;
+/// Failures and changes of verdict in one transaction with PostgreSQL, as far as batches allow:
+/// each costs the server about 0.1 ms.
+pub const PG_EVENTS_MAX: usize = 8_192;
+/// Monitors with numbers below this are rows of the original's table, which counts with 31 bits;
+/// the engine's own begin here.
+pub const FOREIGN_IDS_MAX: u64 = 1 << 40;
+/// Age at which the original's checks go, in milliseconds: 30 days, as its setup has it.
+pub const SERIES_CHECKS_MS: u64 = 30 * 24 * 3_600 * 1_000;
+/// Age at which the original's hourly sums go, in milliseconds: a year.
+pub const SERIES_HOURS_MS: u64 = 365 * 24 * 3_600 * 1_000;
+/// Age at which the original's metrics about the service go, in milliseconds: 7 days.
+pub const SERIES_METRICS_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// Rows of the original's time series deleted in one transaction, where they are not dropped by
+/// the day.
+pub const SERIES_DELETE_MAX: u64 = 20_000;
+/// Days ahead for which tables of checks are made: a weekend without an engine is no trouble,
+/// because missing ones are made when results come.
+pub const SERIES_DAYS_AHEAD: i64 = 2;
+/// Monitors whose hour is summed up in one transaction.
+pub const HOUR_MONITORS_MAX: i64 = 5_000;
+/// How long after its end an hour is summed up, in milliseconds: results of checks that were still
+/// running are there by then; those from a spool make it summed up again.
+pub const HOUR_GRACE_MS: u64 = 6 * 60 * 1_000;
+/// Time between two rounds of the original's metrics about the service, in milliseconds.
+pub const SERIES_METRICS_EVERY_MS: u64 = 60_000;
+/// Rows of monitors that are compared with PostgreSQL in one statement: a few megabytes.
+pub const SYNC_ROWS_MAX: usize = 10_000;
+/// Longest wait for the answer to a question of the command line or the API, in milliseconds.
+pub const PG_READ_MS_MAX: u64 = 30_000;

@@ -8,6 +8,8 @@ mod backend;
 mod history;
 #[path = "store/monitors.rs"]
 mod monitors;
+#[path = "store/original.rs"]
+mod original;
 #[path = "store/replay.rs"]
 mod replay;
 #[path = "store/retention.rs"]
@@ -25,6 +27,15 @@ macro_rules! for_every_backend {
                 #[test]
                 fn $name() {
                     super::$name(&crate::backend::Sqlite::new());
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name(&crate::backend::Postgres::new());
                 }
             )*
         }

@@ -17,6 +17,7 @@ use crate::cli::settle::Settled;
 use crate::clock::wall_millis;
 use crate::control::Served;
 use crate::control::view::StoreView;
+use crate::metrics::page::Counts;
 use crate::metrics::streaks::Streaks;
 use crate::store::{OpenReader, StoreError};
 
@@ -87,7 +88,7 @@ pub fn served(
         started_ms: wall_millis(),
         clock: wall_millis,
     };
-    Ok(Served { legacy, v1 })
+    Ok(Served { legacy, v1, counts: Box::new(Counts::default) })
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.

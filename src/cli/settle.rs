@@ -19,8 +19,8 @@ use crate::env::original::{
 use crate::env::{Env, Origin};
 use crate::feed::slices::Slice;
 use crate::limits::{
-    HIST_INTERVAL_MS_DEFAULT, INFLIGHT_DEFAULT, INFLIGHT_MIN, RESULTS_AGE_MS_DEFAULT, SHARDS_MAX,
-    TIMEOUT_WEB_MS_ORIGINAL,
+    HIST_INTERVAL_MS_DEFAULT, INFLIGHT_DEFAULT, INFLIGHT_MIN, PERFORMANCE_ROUND_MAX,
+    RESULTS_AGE_MS_DEFAULT, SHARDS_MAX, TIMEOUT_WEB_MS_ORIGINAL,
 };
 use crate::monitor::row::written::show_ms;
 
@@ -174,6 +174,10 @@ pub struct Settled {
     pub log_level: String,
     /// Where monitors and results are kept.
     pub database: Database,
+    /// A way to it past a pooler.
+    pub direct: Option<Database>,
+    /// True where the original's table is polled, whatever it could tell.
+    pub only_polls: bool,
     /// Folder that latency histograms are written to on a schedule; `None` for no schedule.
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
@@ -287,6 +291,8 @@ impl<'a> Layers<'a> {
             log_format,
             log_level,
             database,
+            direct,
+            only_polls,
             hist_dir,
             hist_interval_ms,
             time_series,

@@ -19,6 +19,7 @@ use self::spool::RunKey;
 use crate::ids::MonitorId;
 use crate::limits::{EVENTS_AGE_MS_DEFAULT, RESULTS_AGE_MS_DEFAULT, STORE_BYTES_DEFAULT};
 use crate::monitor::{About, Kind, State};
+use crate::pg::PgError;
 use crate::sample::SampleBatch;
 
 pub mod blob;
@@ -43,6 +44,8 @@ mod retain;
 
 pub mod sqlite;
 
+pub mod pg;
+
 pub mod view;
 
 pub mod reader;
@@ -57,6 +60,7 @@ mod handle;
 
 pub use counters::StoreCounters;
 pub use handle::StoreHandle;
+pub use pg::{PgReader, PgServer, PgStore};
 pub use reader::{SqliteFolder, SqliteReader};
 pub use sqlite::SqliteStore;
 pub use view::{OpenReader, Read};
@@ -247,6 +251,8 @@ pub struct Appended {
     pub bytes: u64,
     /// Batches that had been applied before.
     pub batches_skipped: u64,
+    /// Results that the database does not take, set aside with its reason.
+    pub set_aside: u64,
 }
 
 /// Results that were dropped because the spool was full: a time with no data.
@@ -397,6 +403,9 @@ pub enum StoreError {
     /// The thread that owns the store is gone.
     #[error("the store has ended by itself; its last log line says why")]
     Ended,
+    /// What a PostgreSQL server says, or that it does not answer.
+    #[error("database: {0}")]
+    Postgres(PgError),
     /// Whatever else the database says.
     #[error("database: {0}")]
     Database(String),
@@ -413,7 +422,11 @@ pub enum StoreError {
 impl StoreError {
     /// True where nobody has to do anything but wait: the database is away or busy.
     pub fn is_passing(&self) -> bool {
-        matches!(self, StoreError::Full)
+        match self {
+            StoreError::Full => true,
+            StoreError::Postgres(error) => error.is_passing(),
+            _ => false,
+        }
     }
 }
 
@@ -422,6 +435,15 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
             _ => StoreError::Database(error.to_string()),
+        }
+    }
+}
+
+impl From<PgError> for StoreError {
+    fn from(error: PgError) -> StoreError {
+        match error.kind {
+            crate::pg::Kind::Full => StoreError::Full,
+            _ => StoreError::Postgres(error),
         }
     }
 }
