@@ -14,6 +14,8 @@ mod original;
 mod replay;
 #[path = "store/retention.rs"]
 mod retention;
+#[path = "store/server.rs"]
+mod server;
 #[path = "store/sqlite_file.rs"]
 mod sqlite_file;
 #[path = "store/words.rs"]

@@ -80,8 +80,12 @@ impl Postgres {
         backend
     }
 
+    pub fn url(&self) -> String {
+        Cluster::shared().url(&self.database)
+    }
+
     pub fn options(&self) -> PgOptions {
-        options(&Cluster::shared().url(&self.database))
+        options(&self.url())
     }
 
     /// What a person sees beside the engine.
