@@ -25,7 +25,8 @@ const CHUNKS_AT_ONCE: i64 = 24;
 
 /// A PostgreSQL database, to look only.
 pub struct PgReader {
-    runtime: Runtime,
+    /// There until the end.
+    runtime: Option<Runtime>,
     options: PgOptions,
     session: Option<Session>,
 }
@@ -45,10 +46,9 @@ impl PgReader {
     pub fn open(options: &PgOptions) -> Result<PgReader, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Database(error.to_string()))?;
-        let mut reader = PgReader { runtime, options: options.clone(), session: None };
-        let PgReader { runtime, options, session } = &mut reader;
-        runtime.block_on(connected(options, session))?;
-        Ok(reader)
+        let (options, mut session) = (options.clone(), None);
+        runtime.block_on(connected(&options, &mut session))?;
+        Ok(PgReader { runtime: Some(runtime), options, session })
     }
 
     /// Asks one question within its own transaction.
@@ -61,7 +61,9 @@ impl PgReader {
         &mut self,
         work: impl AsyncFnOnce(&Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let PgReader { runtime, options, session } = self;
+        let PgReader { runtime: Some(runtime), options, session } = self else {
+            return Err(StoreError::Ended);
+        };
         runtime.block_on(async {
             let open = connected(options, session).await?;
             // The original's times are those of this host's clock.
@@ -84,6 +86,16 @@ impl PgReader {
             }
             result
         })
+    }
+}
+
+/// Waits for nothing: whoever drops a reader may serve others.
+impl Drop for PgReader {
+    fn drop(&mut self) {
+        self.session = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
