@@ -26,6 +26,7 @@ use crate::feed;
 use crate::logs::Logs;
 use crate::messages::{Changes, changes};
 use crate::monitor::row::Interner;
+use crate::pg::PgOptions;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
 use crate::sample::Transition;
@@ -176,7 +177,7 @@ impl Filler<'_> {
         };
         logs.into_iter().for_each(|logs| tell_facts(logs, options));
         let wanted = feed::Wanted {
-            database: database.clone(),
+            database: PgOptions::clone(database),
             data_dir: options.data_dir.clone(),
             defaults: settled.row_defaults,
             slices: settled.selection.slices(),
