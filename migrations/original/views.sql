@@ -1,8 +1,9 @@
 -- What is watched, from the engine's own table and from the original's, and the views for people.
 -- A function with a text body, so that nothing here stands in the way when the owner of the
--- original's tables alters them.
+-- original's tables alters them. Made anew with every new version of the schema.
 
-CREATE OR REPLACE FUNCTION engine.watched() RETURNS TABLE (
+DROP FUNCTION IF EXISTS engine.watched() CASCADE;
+CREATE FUNCTION engine.watched() RETURNS TABLE (
     id bigint, source text, name text, kind text, target text, tags text, problem text,
     interval_ms bigint, paused boolean, removed boolean, created_ms bigint, user_id bigint,
     stop_to_ms bigint
@@ -25,7 +26,7 @@ CREATE OR REPLACE FUNCTION engine.watched() RETURNS TABLE (
     FROM {core}.monitor_items i LEFT JOIN engine.problem p ON p.monitor_id = i.id
 $$;
 
-CREATE OR REPLACE VIEW engine.monitors AS
+CREATE VIEW engine.monitors AS
 SELECT m.id, m.name, m.kind, m.target, m.tags,
        CASE WHEN m.paused THEN 'paused' ELSE coalesce(v.name, 'pending') END AS verdict,
        to_timestamp(nullif(s.since_ms, 0) / 1000.0) AS since,
@@ -40,13 +41,13 @@ LEFT JOIN engine.verdict_name v ON v.verdict = s.verdict
 LEFT JOIN engine.code_name c ON c.code = s.code
 WHERE NOT m.removed;
 
-CREATE OR REPLACE VIEW engine.failures AS
+CREATE VIEW engine.failures AS
 SELECT m.name, to_timestamp(e.first_ms / 1000.0) AS first, to_timestamp(e.last_ms / 1000.0) AS last,
        e.times, c.name AS code, e.message, e.detail
 FROM engine.evidence e JOIN engine.watched() m ON m.id = e.monitor_id
 LEFT JOIN engine.code_name c ON c.code = e.code;
 
-CREATE OR REPLACE VIEW engine.transitions AS
+CREATE VIEW engine.transitions AS
 SELECT m.name, to_timestamp(t.at_ms / 1000.0) AS at,
        f.name AS from_verdict, v.name AS to_verdict, c.name AS code, t.message
 FROM engine.transition t JOIN engine.watched() m ON m.id = t.monitor_id
@@ -54,14 +55,14 @@ LEFT JOIN engine.verdict_name f ON f.verdict = t.from_verdict
 LEFT JOIN engine.verdict_name v ON v.verdict = t.to_verdict
 LEFT JOIN engine.code_name c ON c.code = t.code;
 
-CREATE OR REPLACE VIEW engine.incidents AS
+CREATE VIEW engine.incidents AS
 SELECT m.name, to_timestamp(i.opened_ms / 1000.0) AS opened,
        to_timestamp(i.closed_ms / 1000.0) AS closed,
        (i.closed_ms - i.opened_ms) / 1000.0 AS seconds, c.name AS code, i.message
 FROM engine.incident i JOIN engine.watched() m ON m.id = i.monitor_id
 LEFT JOIN engine.code_name c ON c.code = i.code;
 
-CREATE OR REPLACE VIEW engine.certificates AS
+CREATE VIEW engine.certificates AS
 SELECT m.name, t.subject, t.issuer, t.names, to_timestamp(t.not_after_s) AS not_after,
        l.tls_version, l.cipher, c.name AS problem,
        to_timestamp(l.current_since_ms / 1000.0) AS current_since, t.sha256

@@ -12,7 +12,7 @@ use engine::pg::PgOptions;
 use engine::sample::{CheckResult, Code, Sample, SampleBatch, Verdict, Words};
 use engine::store::view::{Range, ResultView};
 use engine::store::{
-    NewMonitor, PgReader, PgStore, Read, Retention, SqliteReader, SqliteStore, Store, StoreError,
+    NewMonitor, PgStore, Read, Retention, SqliteReader, SqliteStore, Store, StoreError,
 };
 use probes::{Failure, Timings};
 use tempfile::TempDir;
@@ -104,7 +104,8 @@ impl Backend for Postgres {
     }
 
     fn reader(&self) -> Box<dyn Read> {
-        Box::new(PgReader::open(&self.options()).unwrap())
+        let database = Database::PostgresUrl(Secret::new(self.url()));
+        engine::store::readers_of(&database, Path::new("")).unwrap().open().unwrap()
     }
 }
 

@@ -36,13 +36,12 @@ pub(super) struct Work<'a> {
 
 impl Link {
     pub fn new(options: PgOptions, series: &TimeSeries) -> Link {
-        // Ids come sorted and few: for them a plan that reads the whole table costs double. Who
-        // gets an answer must be able to rely on it, whatever the role's default is.
+        // Who gets an answer must be able to rely on it, whatever the role's default is.
         let begin = format!(
             "BEGIN; SET LOCAL statement_timeout = {PG_STATEMENT_MS_MAX};
              SET LOCAL lock_timeout = {PG_LOCK_MS_MAX};
              SET LOCAL idle_in_transaction_session_timeout = {};
-             SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off; SET LOCAL jit = off;
+             SET LOCAL jit = off;
              SELECT set_config('synchronous_commit', 'on', true)
              WHERE current_setting('synchronous_commit') = 'off'",
             2 * PG_STATEMENT_MS_MAX

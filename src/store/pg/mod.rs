@@ -26,7 +26,7 @@ use crate::ids::MonitorId;
 use crate::limits::FOREIGN_IDS_MAX;
 use crate::monitor::State;
 use crate::monitor::verdict::settled_from;
-use crate::pg::{PgOptions, Type};
+use crate::pg::{PgOptions, Type, Value};
 use crate::sample::{Code, SampleBatch, Verdict};
 
 mod schema;
@@ -52,6 +52,9 @@ mod metrics;
 pub mod reader;
 
 pub use reader::{PgReader, PgServer};
+
+/// States read in one statement: each answer has its deadline.
+const STATES_AT_ONCE: i64 = 50_000;
 
 /// A PostgreSQL database, for the one thread that writes.
 pub struct PgStore {
@@ -109,6 +112,28 @@ impl PgStore {
             metrics: metrics::Metrics::new(series.enabled && series.metrics),
         })
     }
+
+    /// The states of these monitors, or of all that are not removed.
+    fn states(&mut self, only: Option<Vec<i64>>) -> Result<HashMap<MonitorId, State>, StoreError> {
+        self.runtime.block_on(self.link.transaction(async |work| {
+            let sql = "SELECT m.id, s.verdict, s.since_ms, s.code, s.streak
+                       FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
+                       WHERE NOT m.removed AND ($1 IS NULL OR m.id = ANY($1)) AND m.id > $2
+                       ORDER BY m.id LIMIT $3";
+            let mut states = HashMap::new();
+            let mut last = i64::MIN;
+            loop {
+                let values: [Value<'_>; 3] =
+                    [(&only, Type::INT8_ARRAY), (&last, Type::INT8), (&STATES_AT_ONCE, Type::INT8)];
+                let rows = work.session.query(sql, &values).await?;
+                states.extend(rows.iter().map(state_of));
+                match rows.last() {
+                    Some(row) if rows.len() as i64 == STATES_AT_ONCE => last = row.get(0),
+                    Some(_) | None => return Ok(states),
+                }
+            }
+        }))
+    }
 }
 
 /// Says goodbye, so that the server frees the connection at once.
@@ -132,26 +157,14 @@ impl Store for PgStore {
     }
 
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
-        self.runtime.block_on(self.link.transaction(async |work| {
-            let sql = "SELECT m.id, s.verdict, s.since_ms, s.code, s.streak
-                       FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
-                       WHERE NOT m.removed";
-            let rows = work.session.query(sql, &[]).await?;
-            Ok(rows.iter().map(state_of).collect())
-        }))
+        self.states(None)
     }
 
     fn load_states_of(
         &mut self,
         monitors: &[MonitorId],
     ) -> Result<HashMap<MonitorId, State>, StoreError> {
-        let ids: Vec<i64> = monitors.iter().map(|monitor| signed(monitor.0)).collect();
-        self.runtime.block_on(self.link.transaction(async |work| {
-            let sql = "SELECT monitor_id, verdict, since_ms, code, streak FROM engine.state
-                       WHERE monitor_id = ANY ($1)";
-            let rows = work.session.query(sql, &[(&ids, Type::INT8_ARRAY)]).await?;
-            Ok(rows.iter().map(state_of).collect())
-        }))
+        self.states(Some(monitors.iter().map(|monitor| signed(monitor.0)).collect()))
     }
 
     fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError> {

@@ -37,6 +37,13 @@ impl std::fmt::Debug for PgReader {
     }
 }
 
+/// Opens readers of this database.
+impl OpenReader for PgOptions {
+    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
+        Ok(Box::new(PgReader::open(self)?))
+    }
+}
+
 impl PgReader {
     /// Connects to a database that an engine has used before.
     ///
@@ -146,11 +153,6 @@ impl Read for PgReader {
 
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError> {
         let order = if filter.by_id { "m.id" } else { "m.name COLLATE \"C\", m.id" };
-        // Written only where it is wanted: then the rows are found by their key.
-        let only = match filter.only {
-            Some(_) => " AND m.id = ANY ($8)",
-            None => " AND $8 IS NULL",
-        };
         let sql = format!(
             "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
                     CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END, s.since_ms,
@@ -163,15 +165,13 @@ impl Read for PgReader {
                AND ($2 IS NULL OR strpos(m.name, $2) > 0)
                AND ($3 IS NULL OR jsonb_exists(m.tags::jsonb, $3))
                AND (NOT $4 OR m.problem IS NOT NULL)
-               AND m.id > $7{only}
+               AND ($7 IS NULL OR m.id > $7) AND ($8 IS NULL OR m.id = ANY($8))
              ORDER BY {order} LIMIT $5 OFFSET $6"
         );
         let verdict = filter.verdict.map(|verdict| verdict as i32);
-        let after = filter.after.map_or(i64::MIN, |after| signed(after.0));
-        let numbers = filter
-            .only
-            .as_ref()
-            .map(|only| only.iter().map(|monitor| signed(monitor.0)).collect::<Vec<_>>());
+        let after = filter.after.map(|after| signed(after.0));
+        let only: Option<Vec<i64>> =
+            filter.only.as_ref().map(|only| only.iter().map(|monitor| signed(monitor.0)).collect());
         let values: [Value<'_>; 8] = [
             (&verdict, Type::INT4),
             (&filter.name, Type::TEXT),
@@ -180,7 +180,7 @@ impl Read for PgReader {
             (&limit(filter.limit), Type::INT8),
             (&limit(filter.offset), Type::INT8),
             (&after, Type::INT8),
-            (&numbers, Type::INT8_ARRAY),
+            (&only, Type::INT8_ARRAY),
         ];
         let now_ms = wall_millis();
         let rows = self.ask(&sql, &values)?;

@@ -331,15 +331,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_databases_have_the_same_migrations() {
+    fn every_migration_of_the_file_has_its_counterpart_on_the_server() {
         let names = |folder: &str| -> BTreeSet<String> {
             let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
             let files = std::fs::read_dir(folder).unwrap();
             files.map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
         };
-        assert_eq!(names("migrations/postgres"), names("migrations/sqlite"));
-        let known = embedded::migrations::runner().get_migrations().len();
-        assert_eq!(known, names("migrations/postgres").len());
+        let (server, file) = (names("migrations/postgres"), names("migrations/sqlite"));
+        assert!(server.is_superset(&file), "{file:?} has more than {server:?}");
+        assert_eq!(embedded::migrations::runner().get_migrations().len(), server.len());
     }
 
     #[test]
