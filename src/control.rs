@@ -20,6 +20,7 @@ use crate::api::v1;
 use crate::boot::{Engine, EngineError};
 use crate::limits::DRAIN_MS_MAX;
 use crate::messages::{Change, ChangeInbox, Pending};
+use crate::metrics::delta::DeltaTimes;
 use crate::metrics::page::{Counts, Page};
 
 pub mod histograms;
@@ -99,6 +100,8 @@ pub struct Served {
     pub v1: v1::Setup,
     /// What others count, for the metrics.
     pub counts: Box<dyn Fn() -> Counts + Send + Sync>,
+    /// Times between checks, where they are kept.
+    pub deltas: Option<DeltaTimes>,
 }
 
 /// Runs the control thread until the engine has stopped, for whatever reason.
@@ -116,7 +119,7 @@ pub fn run(
     let ended = runtime.block_on(async {
         let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
         let of_others = served.counts;
-        let page = Page::registry(engine.published(), move || {
+        let mut page = Page::registry(engine.published(), move || {
             let mut counts = of_store();
             of_api.add_to(&mut counts);
             let others = of_others();
@@ -124,6 +127,9 @@ pub fn run(
             counts.gauges.extend(others.gauges);
             counts
         });
+        if let Some(deltas) = served.deltas {
+            page.register_collector(Box::new(deltas));
+        }
         let listener = TcpListener::from_std(listener.0)?;
         let histograms = control.histograms.shared();
         let routes = api::routes(page, histograms, served.legacy, served.v1);

@@ -117,6 +117,11 @@ fn a_start_in_the_originals_folder_goes_on_with_its_monitors_and_its_rows() {
     let address = engine.address().to_string();
     let said = place.ask(&["status", "--listen", &address]);
     assert!(said.out.contains("3000 monitors, 3000 enabled, 3000 running"), "{said:?}");
+    let page = engine.metrics();
+    assert_eq!(page.sum("engine_feed_rows", ""), 3_000.0);
+    eventually("time between checks", || {
+        (engine.metrics().sum("engine_check_delta_seconds_count", "") > 0.0).then_some(())
+    });
     let said = place.ask(&["test"]);
     assert!(said.out.contains("Test result: {'success': True"), "{said:?}");
     let said = place.ask(&["performance"]);

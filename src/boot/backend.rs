@@ -27,8 +27,8 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Opens the store. A server that is away is waited for later, where the data folder has the
-    /// rows of its last time: gives the number that this database is known by, too.
+    /// Opens the store, and gives the number that its database is known by in the data folder. One
+    /// that is known is connected to at the first call: it may be away.
     ///
     /// # Errors
     ///
@@ -42,13 +42,8 @@ impl Backend {
             Backend::Sqlite => Ok((Box::new(SqliteStore::open(data_dir, retention)?), None)),
             Backend::Postgres { options, series } => {
                 let known = Snapshot::database_of(data_dir);
-                let store = match PgStore::open(options, series, retention) {
-                    Err(error) if known.is_some() && error.is_passing() => {
-                        PgStore::later(options, series, retention)?
-                    }
-                    opened => opened?,
-                };
-                Ok((Box::new(store), known))
+                let open = if known.is_some() { PgStore::later } else { PgStore::open };
+                Ok((Box::new(open(options, series, retention)?), known))
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::control::{self, Control, Listener, Served};
 use crate::feed;
 use crate::logs::Logs;
 use crate::messages::{Changes, changes};
+use crate::metrics::delta::DeltaTimes;
 use crate::monitor::row::Interner;
 use crate::pg::PgOptions;
 use crate::placement;
@@ -176,6 +177,9 @@ impl Filler<'_> {
             return Ok((served, None));
         };
         logs.into_iter().for_each(|logs| tell_facts(logs, options));
+        let deltas = DeltaTimes::default();
+        served.deltas = Some(deltas.clone());
+        engine.store().tap(move |batches| deltas.record(batches))?;
         let wanted = feed::Wanted {
             database: PgOptions::clone(database),
             data_dir: options.data_dir.clone(),
