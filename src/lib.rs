@@ -19,6 +19,7 @@
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
+//! | [`alert`] | telling people: outbox, policy, channels |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
 //! | [`api`] | the HTTP side: metrics and health |
 //! | [`placement`] | which CPU runs which thread |
@@ -59,6 +60,8 @@ pub mod messages;
 pub mod net;
 
 pub mod store;
+
+pub mod alert;
 
 pub mod shard;
 

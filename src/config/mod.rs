@@ -16,6 +16,7 @@ use serde_json::{Map, Value};
 use crate::limits::{CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX};
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
 
+pub mod channels;
 pub mod database;
 mod settings;
 mod yaml;
