@@ -16,7 +16,9 @@ use crate::api;
 use crate::api::legacy::Legacy;
 use crate::boot::{Engine, EngineError};
 use crate::limits::DRAIN_MS_MAX;
-use crate::metrics::page::Page;
+use crate::metrics::page::{Counts, Page};
+
+pub mod directory;
 
 pub mod view;
 
@@ -81,7 +83,7 @@ impl Listener {
 }
 
 /// Runs the control thread until the engine has stopped, for whatever reason. `legacy` is what the
-/// original's API works with.
+/// original's API works with, and `counts` what the page shows beside the shards.
 ///
 /// # Errors
 ///
@@ -90,11 +92,12 @@ pub fn run(
     mut engine: Engine,
     listener: Listener,
     legacy: Legacy,
+    counts: impl Fn() -> Counts + Send + Sync + 'static,
     mut control: Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let page = Page::registry(engine.published(), engine.store_counts());
+        let page = Page::registry(engine.published(), counts);
         let listener = TcpListener::from_std(listener.0)?;
         let routes = api::routes(page, legacy);
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();

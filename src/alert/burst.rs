@@ -244,8 +244,7 @@ fn members(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Vec<(Stri
          FROM told t JOIN outage o ON o.monitor = t.monitor AND o.opened_ms = t.opened_ms
          WHERE t.burst = ?1 AND o.closed_ms IS NULL LIMIT ?2",
     )?;
-    let rows = statement.query_map([id, ALERT_GROUP_NAMES_MAX as i64], |row| {
-        Ok((row.get(0)?, row.get(1)?))
-    })?;
+    let rows = statement
+        .query_map([id, ALERT_GROUP_NAMES_MAX as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
 }

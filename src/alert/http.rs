@@ -119,12 +119,7 @@ impl Http {
     /// # Errors
     ///
     /// No answer came, with what happened.
-    pub fn post(
-        &self,
-        url: &str,
-        headers: &[(&str, &str)],
-        body: &str,
-    ) -> Result<Answer, Failed> {
+    pub fn post(&self, url: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer, Failed> {
         let mut request = self.0.post(url);
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -149,7 +144,12 @@ impl Http {
     /// # Errors
     ///
     /// No answer, or one that is no 2xx.
-    pub fn post_json(&self, url: &str, headers: &[(&str, &str)], body: &Value) -> Result<(), Failed> {
+    pub fn post_json(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: &Value,
+    ) -> Result<(), Failed> {
         let mut all = vec![("Content-Type", "application/json")];
         all.extend_from_slice(headers);
         self.post(url, &all, &body.to_string())?.delivered()
@@ -290,7 +290,8 @@ mod tests {
     #[test]
     fn an_answer_says_whether_to_try_again() {
         let answer = |status, retry_after_s| Answer { status, retry_after_s, body: String::new() };
-        let again = |status, after| answer(status, after).delivered().map_err(|failed| failed.again);
+        let again =
+            |status, after| answer(status, after).delivered().map_err(|failed| failed.again);
         assert_eq!(again(204, None), Ok(()));
         assert_eq!(again(400, None), Err(Again::Never));
         assert_eq!(again(500, None), Err(Again::Later));

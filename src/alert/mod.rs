@@ -22,7 +22,7 @@ pub mod cause;
 
 pub mod words;
 
-mod http;
+pub mod http;
 
 pub mod channel;
 

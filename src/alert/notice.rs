@@ -124,8 +124,7 @@ impl Notice {
     /// What `engine alert test` sends.
     pub fn test(now_ms: u64) -> Notice {
         let message = "This is a test of this channel. Nothing is down.".to_owned();
-        let mut notice =
-            Notice::of_engine(Event::Test, format!("test-{now_ms}"), message, now_ms);
+        let mut notice = Notice::of_engine(Event::Test, format!("test-{now_ms}"), message, now_ms);
         notice.facts = Facts {
             name: "test".to_owned(),
             target: "https://example.com".to_owned(),

@@ -12,8 +12,8 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 use serde::Serialize;
 
-use super::notice::{Event, Notice};
 use super::AlertError;
+use super::notice::{Event, Notice};
 use crate::limits::{ALERT_EXPIRE_MS, ALERT_KEEP_MS, ALERT_SEEN_MS, ALERT_WAITING_MAX};
 
 mod embedded {
@@ -112,9 +112,9 @@ impl Outbox {
              PRAGMA cache_size = -16384; PRAGMA journal_size_limit = 16777216;",
         )?;
         conn.set_prepared_statement_cache_capacity(64);
-        embedded::migrations::runner().run(&mut conn).map_err(|error| {
-            rusqlite::Error::ToSqlConversionFailure(error.to_string().into())
-        })?;
+        embedded::migrations::runner()
+            .run(&mut conn)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(error.to_string().into()))?;
         Ok(Outbox { conn })
     }
 
@@ -267,9 +267,7 @@ impl Outbox {
     }
 }
 
-fn waiting_by_channel(
-    transaction: &Transaction<'_>,
-) -> rusqlite::Result<Vec<(String, u64, i64)>> {
+fn waiting_by_channel(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<(String, u64, i64)>> {
     let mut statement = transaction.prepare_cached(
         "SELECT channel, count(*), min(made_ms) FROM notice WHERE state = 0 GROUP BY channel",
     )?;

@@ -15,7 +15,7 @@ use super::channel::{Channel, Registry};
 use super::counters::AlertCounters;
 use super::notice::{Event, Notice};
 use super::outbox::{number, put};
-use super::{Change, Directory, Facts, burst, mute};
+use super::{Change, Directory, Facts, burst, mute, rule};
 use crate::ids::MonitorId;
 use crate::limits::{
     ALERT_FACTS_WAIT_MS, ALERT_GROUP_MIN, ALERT_SINGLES_PER_MINUTE_MAX, ALERT_TURN_OUTAGES_MAX,
@@ -70,7 +70,9 @@ impl Turn<'_> {
         let key = params![change.monitor.0 as i64, change.at_ms as i64, change.to as u8];
         let fresh = self
             .transaction
-            .prepare_cached("INSERT OR IGNORE INTO seen (monitor, at_ms, verdict) VALUES (?1, ?2, ?3)")?
+            .prepare_cached(
+                "INSERT OR IGNORE INTO seen (monitor, at_ms, verdict) VALUES (?1, ?2, ?3)",
+            )?
             .execute(key)?;
         if fresh == 0 {
             return Ok(false);
@@ -172,7 +174,8 @@ impl Turn<'_> {
         };
         for ((monitor, opened_ms, _, closed), facts) in new.iter().zip(known) {
             // Where there are no facts it is no longer watched: nobody was told, nobody will be.
-            let facts = facts.unwrap_or_else(|| Facts { channels: Some(vec![]), ..Facts::default() });
+            let facts =
+                facts.unwrap_or_else(|| Facts { channels: Some(vec![]), ..Facts::default() });
             let hold_ms = if *closed { 0 } else { self.hold_ms };
             for channel in self.registry.routes(&facts) {
                 self.transaction
@@ -289,8 +292,7 @@ impl Turn<'_> {
             singles.pop_front();
         }
         let lately = singles.len() as u64;
-        Ok(fresh + number(held) >= ALERT_GROUP_MIN
-            || lately + fresh > ALERT_SINGLES_PER_MINUTE_MAX)
+        Ok(fresh + number(held) >= ALERT_GROUP_MIN || lately + fresh > ALERT_SINGLES_PER_MINUTE_MAX)
     }
 
     fn announce(&mut self, channel: &Channel, due: &Due) -> rusqlite::Result<()> {
@@ -339,7 +341,7 @@ impl Turn<'_> {
             group: None,
         };
         put(self.transaction, &channel.name, due.monitor as i64, &notice, self.now_ms)?;
-        let next_ms = channel.remind.next_ms(&due.facts, failures, self.now_ms);
+        let next_ms = rule::next_ms(&channel.remind, &due.facts, failures, self.now_ms);
         self.transaction
             .prepare_cached(
                 "UPDATE told SET sent_ms = ?4, times = times + 1, failures = ?5, due_ms = ?6
@@ -373,7 +375,14 @@ impl Turn<'_> {
 
     /// Tells the end of outages to whoever was told that they began.
     fn finish(&mut self) -> rusqlite::Result<usize> {
-        let over = self.over()?;
+        let mut over = self.over()?;
+        let ids: Vec<MonitorId> = over.iter().map(|over| MonitorId(over.monitor)).collect();
+        match self.directory.facts(&ids) {
+            Ok(known) => over.iter_mut().zip(known).for_each(|(over, facts)| {
+                over.facts = facts.unwrap_or_else(|| std::mem::take(&mut over.facts));
+            }),
+            Err(error) => self.counters.directory_failed(&error),
+        }
         for over in &over {
             for (name, burst) in self.told(over)? {
                 match burst {

@@ -101,7 +101,10 @@ fn formatted(unix_us: u64, form: &str) -> String {
 }
 
 fn timestamp(unix_us: u64) -> Timestamp {
-    i64::try_from(unix_us).ok().and_then(|us| Timestamp::from_microsecond(us).ok()).unwrap_or_default()
+    i64::try_from(unix_us)
+        .ok()
+        .and_then(|us| Timestamp::from_microsecond(us).ok())
+        .unwrap_or_default()
 }
 
 /// The original's words for an interval.

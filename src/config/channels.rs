@@ -165,6 +165,31 @@ pub enum Way {
     },
 }
 
+/// How an ongoing outage is told again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Remind {
+    /// Never.
+    #[default]
+    Never,
+    /// Each time so many milliseconds have passed.
+    Every(u64),
+    /// As the original does.
+    Original(Throttle),
+}
+
+/// The original's throttle of a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// True where only the first failure of an outage is told, `None` where the monitor says so.
+    pub first_only: Option<bool>,
+    /// Shortest time between two notices, in milliseconds.
+    pub every_ms: u64,
+    /// Failures in a row after which `extended_ms` holds where that is longer.
+    pub extended_after: u32,
+    /// In milliseconds; 0 for never.
+    pub extended_ms: u64,
+}
+
 /// One channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelSpec {
@@ -174,10 +199,14 @@ pub struct ChannelSpec {
     pub way: Way,
     /// Only monitors with one of these tags, where there are any.
     pub tags: Vec<String>,
-    /// An ongoing outage is told again after so many milliseconds.
-    pub remind_ms: Option<u64>,
+    /// How an ongoing outage is told again.
+    pub remind: Remind,
     /// Whether what fails together is told together; `None` for the usual of its type.
     pub group: Option<bool>,
+    /// True where the quiet times of a monitor's owner hold.
+    pub quiet: bool,
+    /// True where it is for monitors that name it only.
+    pub on_request: bool,
 }
 
 const TYPES: &[&str] = &[
@@ -209,7 +238,7 @@ impl ChannelSpec {
         let kind = map.get("type").and_then(String::read).unwrap_or_default();
         let name = keys.text("name").unwrap_or_else(|| kind.clone());
         let tags = keys.list("tags");
-        let remind_ms = keys.duration("remind");
+        let remind = keys.duration("remind").map_or(Remind::Never, Remind::Every);
         let group = keys.flag("group");
         let way = way(&mut keys, &kind);
         keys.refuse_others();
@@ -218,7 +247,7 @@ impl ChannelSpec {
         }
         match way {
             Some(way) if keys.errors.is_empty() => {
-                Ok(ChannelSpec { name, way, tags, remind_ms, group })
+                Ok(ChannelSpec { name, way, tags, remind, group, quiet: false, on_request: false })
             }
             _ => Err(keys.errors),
         }
@@ -492,9 +521,7 @@ mod tests {
 
     fn read(value: Value) -> Result<ChannelSpec, String> {
         let spec = ChannelSpec::read(value.as_object().unwrap());
-        spec.map_err(|errors| {
-            errors.iter().map(RowError::to_string).collect::<Vec<_>>().join("\n")
-        })
+        spec.map_err(|errors| errors.iter().map(RowError::to_string).collect::<Vec<_>>().join("\n"))
     }
 
     #[test]

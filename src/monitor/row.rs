@@ -155,6 +155,8 @@ monitor_row! {
     paused = "paused": bool;
     /// Sort and group by these.
     tags = "tags": Vec<String>;
+    /// Names of the channels that tell of it; by tags where none are given.
+    alerts = "alerts": Vec<String>;
     /// `any`, `v4` or `v6`.
     family = "family": String;
     /// Port, where the target names none.

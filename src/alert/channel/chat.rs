@@ -47,9 +47,8 @@ fn body(form: Form, notice: &Notice) -> Value {
     let mark = if notice.event.is_good() { "✅" } else { "❌" };
     match form {
         Form::Slack => {
-            let escape = |text: &str| {
-                text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
-            };
+            let escape =
+                |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
             json!({ "text": cut(&format!("{mark} *{}*\n{}", escape(&title), escape(&text)), 12_000) })
         }
         // Nobody is called by a name that holds an @.

@@ -31,7 +31,8 @@ impl Send for Program {
         // Who owns a monitor is none of the program's business.
         let mut shown = notice.clone();
         shown.facts.person = None;
-        let json = serde_json::to_string(&shown).map_err(|error| Failed::never(error.to_string()))?;
+        let json =
+            serde_json::to_string(&shown).map_err(|error| Failed::never(error.to_string()))?;
         let mut child = Command::new(program)
             .args(arguments)
             .env("ENGINE_EVENT", notice.event.name())
@@ -89,7 +90,10 @@ mod tests {
 
     #[test]
     fn a_program_gets_the_notice_and_its_exit_code_decides() {
-        assert_eq!(run("grep -q '\"event\":\"test\"' && test \"$ENGINE_EVENT\" = test", 10_000), Ok(()));
+        assert_eq!(
+            run("grep -q '\"event\":\"test\"' && test \"$ENGINE_EVENT\" = test", 10_000),
+            Ok(())
+        );
         let failed = run("exit 3", 10_000).unwrap_err();
         assert_eq!((failed.text.as_str(), failed.again), ("exit status: 3", Again::Later));
     }

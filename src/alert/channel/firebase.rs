@@ -92,9 +92,9 @@ impl Firebase {
         );
         let headers = [("Content-Type", "application/x-www-form-urlencoded")];
         let answer = self.http.post(&self.account.token_uri, &headers, &body)?;
-        answer.delivered().map_err(|failed| {
-            Failed::later(format!("no access token: {}", failed.text))
-        })?;
+        answer
+            .delivered()
+            .map_err(|failed| Failed::later(format!("no access token: {}", failed.text)))?;
         let token: Token = serde_json::from_str(&answer.body)
             .map_err(|_| Failed::later("no access token: the answer is no token"))?;
         let token = Secret::new(token.access_token);
@@ -112,7 +112,8 @@ impl Firebase {
             "iat": now_s,
             "exp": now_s + TOKEN_SECONDS,
         });
-        let text = format!("{}.{}", encode(&json!({ "alg": "RS256", "typ": "JWT" })), encode(&claims));
+        let text =
+            format!("{}.{}", encode(&json!({ "alg": "RS256", "typ": "JWT" })), encode(&claims));
         let mut signature = vec![0; self.key.public().modulus_len()];
         let signed =
             self.key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature);

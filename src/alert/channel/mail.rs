@@ -144,7 +144,8 @@ impl Send for Mail {
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, String> {
-    text.parse().map_err(|_| "an address is no mail address; write it like ops@example.com".to_owned())
+    text.parse()
+        .map_err(|_| "an address is no mail address; write it like ops@example.com".to_owned())
 }
 
 /// One line without control characters, whatever a name holds.

@@ -10,9 +10,8 @@ use std::sync::Arc;
 
 use super::http::{Failed, Roots};
 use super::notice::Notice;
-use super::rule::{Remind, Throttle};
 use super::{AlertError, Directory, Facts};
-use crate::config::channels::{ChannelSpec, Way};
+use crate::config::channels::{ChannelSpec, Remind, Way};
 
 mod chat;
 
@@ -90,10 +89,10 @@ impl Maker<'_> {
         Ok(Channel {
             name: spec.name.clone(),
             tags: spec.tags.clone(),
-            remind: spec.remind_ms.map_or(Remind::Never, Remind::Every),
+            remind: spec.remind,
             group: spec.group.unwrap_or(!by_itself),
-            quiet: false,
-            on_request: false,
+            quiet: spec.quiet,
+            on_request: spec.on_request,
             way,
         })
     }
@@ -135,13 +134,6 @@ impl Maker<'_> {
             }
         })
     }
-}
-
-/// The rule of a channel of the original service.
-pub fn original_rule(mut channel: Channel, throttle: Throttle, quiet: bool) -> Channel {
-    channel.remind = Remind::Original(throttle);
-    channel.quiet = quiet;
-    channel
 }
 
 /// All channels by name.

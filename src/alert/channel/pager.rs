@@ -178,7 +178,10 @@ mod tests {
         assert_eq!(down[0]["endsAt"], "2025-12-24T16:00:00Z");
         let (down, up) = (pagerduty(&notice(Event::Down)), pagerduty(&notice(Event::Up)));
         assert_eq!(down["dedup_key"], up["dedup_key"]);
-        assert_eq!((&down["event_action"], &up["event_action"]), (&json!("trigger"), &json!("resolve")));
+        assert_eq!(
+            (&down["event_action"], &up["event_action"]),
+            (&json!("trigger"), &json!("resolve"))
+        );
     }
 
     #[test]
