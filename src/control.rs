@@ -1,26 +1,34 @@
 //! The control thread: signals, the page of metrics, reload and stop.
 //!
-//! Owns: what happens at SIGHUP, SIGTERM and SIGINT, and the order of a stop. A first signal
-//! drains; a second one is immediate and still records what is known.
+//! Owns: what happens at SIGHUP, SIGUSR1, SIGTERM and SIGINT, and the order of a stop. A first one
+//! drains; a second one is immediate and still records what is known. Changes of monitors that
+//! other threads learn of are made here, one after the other.
 
 use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::alert::AlertCounters;
 use crate::api;
 use crate::api::legacy::Legacy;
+use crate::api::v1;
 use crate::boot::{Engine, EngineError};
+use crate::clock::wall_millis;
 use crate::limits::DRAIN_MS_MAX;
-use crate::metrics::page::{Counts, Page};
+use crate::messages::{Change, ChangeInbox, Pending};
+use crate::metrics::page::Page;
 
 pub mod directory;
-
+pub mod histograms;
 pub mod view;
+
+use histograms::Histograms;
 
 /// How often the control thread looks whether every thread lives.
 const WATCH: Duration = Duration::from_millis(100);
@@ -31,8 +39,12 @@ pub struct Control<F, R, S> {
     pub started: F,
     /// Called at SIGHUP: reads the monitors anew.
     pub reload: R,
+    /// Changes of monitors that other threads have learned of.
+    pub changes: ChangeInbox,
     /// Called ten times a second: true where the engine is to stop.
     pub stop: S,
+    /// The latency histograms.
+    pub histograms: Histograms,
 }
 
 /// Why the control thread ended.
@@ -82,8 +94,17 @@ impl Listener {
     }
 }
 
-/// Runs the control thread until the engine has stopped, for whatever reason. `legacy` is what the
-/// original's API works with, and `counts` what the page shows beside the shards.
+/// What the control thread serves beside the metrics.
+pub struct Served {
+    /// What the original's API works with.
+    pub legacy: Legacy,
+    /// What the API works with.
+    pub v1: v1::Setup,
+    /// What alerting counts; `None` where nobody is told.
+    pub alerts: Option<Arc<AlertCounters>>,
+}
+
+/// Runs the control thread until the engine has stopped, for whatever reason.
 ///
 /// # Errors
 ///
@@ -91,15 +112,22 @@ impl Listener {
 pub fn run(
     mut engine: Engine,
     listener: Listener,
-    legacy: Legacy,
-    counts: impl Fn() -> Counts + Send + Sync + 'static,
+    served: Served,
     mut control: Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let page = Page::registry(engine.published(), counts);
+        let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
+        let of_alerts = served.alerts.clone();
+        let page = Page::registry(engine.published(), move || {
+            let mut counts = of_store();
+            of_api.add_to(&mut counts);
+            of_alerts.iter().for_each(|alerts| alerts.add_to(&mut counts, wall_millis()));
+            counts
+        });
         let listener = TcpListener::from_std(listener.0)?;
-        let routes = api::routes(page, legacy);
+        let histograms = control.histograms.shared();
+        let routes = api::routes(page, histograms, served.legacy, served.v1);
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, service).into_future();
         tokio::select! {
@@ -111,6 +139,7 @@ pub fn run(
     });
     // Threads that are left end here, and what is known is recorded, whatever went wrong before.
     let finished = engine.finish();
+    control.histograms.end();
     ended?;
     Ok(finished?)
 }
@@ -119,13 +148,16 @@ struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    dump: Signal,
     tick: Interval,
 }
 
 enum Event {
     Hangup,
     Stop,
+    Dump,
     Tick,
+    Change(Pending),
 }
 
 impl Signals {
@@ -136,16 +168,26 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            dump: signal(SignalKind::user_defined1())?,
             tick,
         })
     }
 
-    async fn next(&mut self) -> Event {
+    /// The next event; where changes are not asked for, without them.
+    async fn next(&mut self, changes: Option<&mut ChangeInbox>) -> Event {
+        let change = async {
+            match changes {
+                Some(changes) => changes.next().await,
+                None => None,
+            }
+        };
         tokio::select! {
             _ = self.hangup.recv() => Event::Hangup,
             _ = self.terminate.recv() => Event::Stop,
             _ = self.interrupt.recv() => Event::Stop,
+            _ = self.dump.recv() => Event::Dump,
             _ = self.tick.tick() => Event::Tick,
+            Some(pending) = change => Event::Change(pending),
         }
     }
 }
@@ -157,10 +199,16 @@ async fn watch(
     let mut signals = Signals::new()?;
     (control.started)();
     loop {
-        match signals.next().await {
+        match signals.next(Some(&mut control.changes)).await {
             Event::Hangup => (control.reload)(engine),
+            Event::Change(pending) => pending.make(|change| match change {
+                Change::Upsert(assigns) => engine.upsert(assigns),
+                Change::Remove(monitors) => engine.remove(&monitors),
+            })?,
             Event::Stop => break,
+            Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
+                control.histograms.turn(engine.with_histograms());
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());
                 }
@@ -179,7 +227,7 @@ async fn watch(
 async fn drain(engine: &Engine, signals: &mut Signals) {
     let deadline = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
     while !engine.is_drained() && Instant::now() < deadline {
-        if matches!(signals.next().await, Event::Stop) {
+        if matches!(signals.next(None).await, Event::Stop) {
             tracing::info!("stopping now: checks in flight are cancelled");
             return engine.quit();
         }

@@ -67,6 +67,8 @@ pub const WORDS_PER_SECOND_MAX: u32 = 512;
 pub const INBOX_COMMANDS_MAX: usize = 256;
 /// Monitors in one command.
 pub const COMMAND_MONITORS_MAX: usize = 1_024;
+/// Changes of monitors that wait for the control thread, in changes; whoever sends more waits.
+pub const CHANGES_QUEUED_MAX: usize = 16;
 
 /// Entries of a shard's submission ring.
 pub const RING_ENTRIES: u32 = 4_096;
@@ -467,3 +469,108 @@ pub const COMMIT_SLOW_MS: u64 = 2_000;
 
 const _: () = assert!(BATCH_SAMPLES_MAX * MESSAGE_BYTES_MAX * 2 < SPOOL_RECORD_BYTES_MAX);
 const _: () = assert!(SPOOL_READ_BYTES <= SPOOL_RECORD_BYTES_MAX);
+
+/// Digits that latency histograms keep: within 0.8 %, as stored results are. Three digits would
+/// take seven times the memory.
+pub const LATENCY_DIGITS: u8 = 2;
+/// Longest duration that latency histograms tell apart, in microseconds: an hour, more than all
+/// attempts of one check can take.
+pub const LATENCY_US_MAX: u64 = 3_600_000_000;
+/// Monitors with histograms of their own, in monitors: 0.8 MB each, 200 MB in all.
+pub const LATENCY_MONITORS_MAX: usize = 256;
+/// Tag of a monitor that asks for histograms of its own.
+pub const LATENCY_TAG: &str = "histogram";
+/// Log of intervals past which it is begun anew, in bytes; one older log of this size stays.
+pub const HIST_LOG_BYTES_MAX: u64 = 64 << 20;
+/// Time between two dumps of the histograms where none is given, in milliseconds.
+pub const HIST_INTERVAL_MS_DEFAULT: u64 = 60_000;
+/// What that time may be, in milliseconds: the shards hand over once a second, and an interval of
+/// more than a day says little.
+pub const HIST_INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600 * 1_000;
+/// Longest answer about histograms that is read, in bytes: 64 shards with every type fill 20 MB.
+pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
+/// again for logging in.
+pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
+/// stopped process, a frozen disk) counts as away after this.
+pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
+/// Longest wait for a migration or for the lock before it, in milliseconds.
+pub const PG_MIGRATE_MS_MAX: u64 = 120_000;
+/// Bytes that are sent and not acknowledged for this long end a connection, in milliseconds.
+pub const PG_SILENT_MS_MAX: u64 = 10_000;
+/// A connection without traffic asks whether the other side is there after this, in milliseconds.
+pub const PG_KEEPALIVE_MS: u64 = 30_000;
+/// Requests to the API that one address may send each second.
+pub const API_RATE_PER_S_MAX: u64 = 200;
+/// Requests one address may send at once before the rate holds: a page with all its parts open in
+/// a dozen windows.
+pub const API_BURST_MAX: u64 = 400;
+/// Addresses whose requests are counted apart.
+pub const API_CALLERS_MAX: usize = 4_096;
+/// Tokens of programs.
+pub const API_TOKENS_MAX: usize = 1_000;
+/// Longest name of a token, in bytes.
+pub const API_TOKEN_NAME_BYTES_MAX: usize = 100;
+/// Rows in one page of an answer where a request names no number.
+pub const API_PAGE_ROWS_DEFAULT: usize = 50;
+/// Rows in one page of an answer: 200 monitors are about 100 KB of JSON.
+pub const API_PAGE_ROWS_MAX: usize = 200;
+/// Results of one monitor in one answer: about 300 KB of JSON.
+pub const API_RESULTS_MAX: usize = 1_000;
+/// Incidents or changes of verdict in one answer.
+pub const API_EVENTS_MAX: usize = 1_000;
+/// Results read for the history of one monitor: 7 days at one a minute are 10,080.
+pub const API_HISTORY_RESULTS_MAX: usize = 20_000;
+/// Steps of the history of one monitor: as many as a wide screen has room for.
+pub const API_HISTORY_STEPS_MAX: usize = 500;
+/// Changes of verdict read for the uptime of one monitor; what is before them is not known.
+pub const API_UPTIME_CHANGES_MAX: usize = 10_000;
+/// Longest text that is looked for in names and targets, in bytes.
+pub const API_TEXT_BYTES_MAX: usize = 200;
+/// Readers of the store that are kept open.
+pub const API_READERS_MAX: usize = API_READS_MAX;
+/// Cells of the map of all monitors: about 40 KB of JSON, and no screen shows more.
+pub const MAP_CELLS_MAX: usize = 4_096;
+/// Groups of the map; the smaller ones share the last.
+pub const MAP_GROUPS_MAX: usize = 40;
+/// Tags in one answer, those with most monitors first.
+pub const API_TAGS_MAX: usize = 1_000;
+
+/// Least time between two readings of the list of all monitors, in milliseconds.
+pub const FLEET_READ_MS_MIN: u64 = 2_000;
+/// The list is read again after so many times what reading it took: at most a twentieth of one
+/// core, however many monitors there are.
+pub const FLEET_READ_SHARE: u32 = 20;
+/// Monitors read at once for that list.
+pub const FLEET_READ_ROWS: usize = 4_096;
+/// Time over which lag and rates of the engine are shown, in seconds.
+pub const LOAD_WINDOW_S: u64 = 60;
+
+/// Pages that follow the engine live at once.
+pub const LIVE_CLIENTS_MAX: usize = 100;
+/// Messages that wait for one such page; past it the page is dropped and may come again.
+pub const LIVE_MESSAGES_MAX: usize = 64;
+/// Changes of verdict told to live pages each second; the others are counted.
+pub const LIVE_CHANGES_MAX: usize = 50;
+
+const _: () = assert!(API_PAGE_ROWS_DEFAULT <= API_PAGE_ROWS_MAX);
+const _: () = assert!(MAP_GROUPS_MAX < MAP_CELLS_MAX);
+/// Longest life of one stream to a live page, in milliseconds: 15 minutes.
+pub const LIVE_MS_MAX: u64 = 15 * 60_000;
+/// Longest wait for a reader of the store, in milliseconds.
+pub const API_READ_WAIT_MS: u64 = 5_000;
+/// Age up to which counts and map are given again, in milliseconds.
+pub const API_SHARED_MS: u64 = 1_000;
+
+/// Rows of the original's table that are looked at in one step: some 20 ms of the server's time.
+pub const FEED_STEP_ROWS: usize = 10_000;
+/// Time between two looks at the original's table, and between two tries to reach it, in
+/// milliseconds: a change is to reach the shards within 3 s.
+pub const FEED_ROUND_MS: u64 = 1_000;
+/// Time between two steps of the sweep where the table tells of its changes, in milliseconds: what
+/// it cannot tell (a trigger that is switched off) is found all the same.
+pub const FEED_SWEEP_MS: u64 = 30_000;
+/// How long changes that come together are gathered, in milliseconds.
+pub const FEED_GATHER_MS: u64 = 50;

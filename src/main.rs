@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
-use engine::cli::{alerting, check, config_cmd, exit, look, remote, start, trial};
+use engine::cli::{alerting, check, config_cmd, exit, hist, look, remote, start, trial};
 
 fn main() -> ExitCode {
     if std::env::args_os().len() < 2 {
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Monitors(monitors) => look::monitors(monitors, &style),
         Command::Results(results) => look::results(results, &style),
         Command::Alert(alert) => alerting::run(alert, &style),
+        Command::Hist(args) => hist::run(args, &style),
         Command::Doctor(doctor) => look::doctor(doctor, &style),
         Command::Completions { shell } => {
             write_completions(*shell, &mut std::io::stdout());

@@ -30,8 +30,14 @@ pub struct AlertCounters {
 }
 
 impl AlertCounters {
-    /// All of them by name.
-    pub fn by_name(&self, now_ms: u64) -> Counts {
+    /// Adds all of them by name.
+    pub fn add_to(&self, counts: &mut Counts, now_ms: u64) {
+        let Counts { counters, gauges } = self.by_name(now_ms);
+        counts.counters.extend(counters);
+        counts.gauges.extend(gauges);
+    }
+
+    fn by_name(&self, now_ms: u64) -> Counts {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let oldest = load(&self.oldest_ms);
         let age = if oldest == 0 { 0 } else { now_ms.saturating_sub(oldest) };

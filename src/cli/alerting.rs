@@ -3,6 +3,7 @@
 //! Owns: which channels there are: those of the file and those of the original's variables, the
 //! file first where both have a name.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::alert::channel::{Channel, Maker};
@@ -19,9 +20,9 @@ use crate::clock::wall_millis;
 use crate::config::channels::ChannelSpec;
 use crate::control::directory::{StoreDirectory, changes};
 use crate::env::Env;
-use crate::metrics::page::Counts;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::Interner;
+use crate::store::SqliteFolder;
 
 /// All channels of a start.
 ///
@@ -53,13 +54,14 @@ pub fn begin(
         return Ok(None);
     }
     let streaks = Streaks::default();
-    let directory = StoreDirectory::new(settled.data_dir.clone(), streaks.clone());
+    let readers = Arc::new(SqliteFolder(settled.data_dir.clone()));
+    let directory = StoreDirectory::new(readers, streaks.clone());
     let count = channels.len();
     let words = |error: &dyn ToString| error.to_string();
     let alerts = Alerts::start(&settled.data_dir, Setup::of(channels), Box::new(directory))
         .map_err(|error| words(&error))?;
     let teller = alerts.teller();
-    let tapped = engine.tap(move |batches| {
+    let tapped = engine.store().tap(move |batches| {
         streaks.record(batches);
         let changes = changes(batches);
         if !changes.is_empty() {
@@ -69,18 +71,6 @@ pub fn begin(
     tapped.map_err(|error| words(&error))?;
     tracing::info!(channels = count, "alerts");
     Ok(Some(alerts))
-}
-
-/// What the metrics page shows of the store and of alerting.
-pub fn counts(
-    store: impl Fn() -> Counts + Send + Sync + 'static,
-    alerts: Option<&Alerts>,
-) -> impl Fn() -> Counts + Send + Sync + 'static {
-    let counters = alerts.map(Alerts::counters);
-    move || match &counters {
-        Some(counters) => store().and(counters.by_name(wall_millis())),
-        None => store(),
-    }
 }
 
 /// Runs `engine alert …`; returns the exit code.

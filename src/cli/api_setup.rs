@@ -1,4 +1,4 @@
-//! What a start gives to the original's API: the account, the rows, the stop.
+//! What a start gives to the API and the original's: the account, the rows, the stop.
 //!
 //! Owns: the password that is made up at the first start, and when it is shown: once.
 
@@ -8,12 +8,17 @@ use std::sync::atomic::AtomicBool;
 
 use crate::api::legacy::Legacy;
 use crate::api::legacy::auth::Auth;
+use crate::api::v1;
+use crate::api::v1::fleet::Fleet;
+use crate::api::v1::tokens::Tokens;
 use crate::boot::{Engine, EngineError};
 use crate::cli::keys::{self, KeyError};
 use crate::cli::settle::Settled;
 use crate::clock::wall_millis;
+use crate::control::Served;
 use crate::control::view::StoreView;
 use crate::metrics::streaks::Streaks;
+use crate::store::{SqliteFolder, StoreError};
 
 /// An API that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -21,9 +26,12 @@ pub enum SetupError {
     /// The password or the key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The store.
+    /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Sets up the API of `engine`; `stop` is set when it is asked to stop. Prints the password where
@@ -32,11 +40,11 @@ pub enum SetupError {
 /// # Errors
 ///
 /// The secrets cannot be kept, or the store has ended.
-pub fn legacy(
+pub fn served(
     settled: &Settled,
     engine: &Engine,
     stop: Arc<AtomicBool>,
-) -> Result<Legacy, SetupError> {
+) -> Result<Served, SetupError> {
     let key = keys::token_key(&settled.base_dir)?;
     let password = match &settled.password {
         Some(password) => password.clone(),
@@ -51,17 +59,31 @@ pub fn legacy(
     };
     let streaks = Streaks::default();
     let counted = streaks.clone();
-    engine.tap(move |batches| counted.record(batches))?;
+    engine.store().tap(move |batches| counted.record(batches))?;
+    let fleet = Arc::new(Fleet::default());
+    let followed = Arc::clone(&fleet);
+    engine.store().tap(move |batches| followed.record(batches))?;
     let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
-    Ok(Legacy {
+    let auth = Arc::new(Auth::new(&settled.admin, password, &key));
+    let v1 = v1::Setup {
+        readers: Arc::new(SqliteFolder(data_dir.clone())),
+        shards: shards.clone(),
+        fleet,
+        auth: Arc::clone(&auth),
+        tokens: Tokens::of_folder(&settled.base_dir),
+        counters: Arc::default(),
+        clock: wall_millis,
+    };
+    let legacy = Legacy {
         view: Arc::new(StoreView { data_dir, shards, streaks }),
-        auth: Auth::new(&settled.admin, password, &key),
+        auth,
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),
         stop,
         started_ms: wall_millis(),
         clock: wall_millis,
-    })
+    };
+    Ok(Served { legacy, v1, alerts: None })
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.

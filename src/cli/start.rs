@@ -9,9 +9,9 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::alert::Alerts;
-use crate::api::legacy::Legacy;
 use crate::boot::{Applied, Engine, Options};
 use crate::cli::api_setup::{self, SetupError};
 use crate::cli::args::StartArgs;
@@ -22,10 +22,12 @@ use crate::cli::style::Style;
 use crate::cli::{alerting, doctor, exit, logs, original_log};
 use crate::config::database::Database;
 use crate::config::{Loaded, Settings};
-use crate::control::{self, Control, Listener};
+use crate::control::histograms::{Histograms, Plan};
+use crate::control::{self, Control, Listener, Served};
 use crate::farm::Farm;
 use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
 use crate::logs::Logs;
+use crate::messages::changes;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
@@ -116,8 +118,8 @@ impl Run<'_> {
             Ok(alerts) => alerts,
             Err(error) => return Err(unfit(ended_early(engine, error))),
         };
-        let legacy = match fill(&mut engine, &settled, loaded, &asked_to_stop, logs) {
-            Ok(legacy) => legacy,
+        let mut served = match fill(&mut engine, &settled, loaded, &asked_to_stop, logs) {
+            Ok(served) => served,
             Err(error) => return Err(failed(ended_early(engine, error))),
         };
         let started = || {
@@ -151,9 +153,11 @@ impl Run<'_> {
             alerts.iter().for_each(|alerts| alerts.teller().monitors_changed());
             logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
         };
-        let counts = alerting::counts(engine.store_counts(), alerts.as_ref());
-        let control = Control { started, reload, stop };
-        let ended = control::run(engine, listen, legacy, counts, control);
+        served.alerts = alerts.as_ref().map(Alerts::counters);
+        let histograms = Histograms::new(engine.published(), hist_plan(&settled));
+        let (_changes, inbox) = changes();
+        let control = Control { started, reload, changes: inbox, stop, histograms };
+        let ended = control::run(engine, listen, served, control);
         // After the engine: its last changes go into the outbox too.
         if let Some(alerts) = alerts {
             alerts.stop();
@@ -178,14 +182,22 @@ fn fill(
     loaded: Loaded,
     stop: &Arc<AtomicBool>,
     logs: Option<&Logs>,
-) -> Result<Legacy, SetupError> {
-    let legacy = api_setup::legacy(settled, engine, Arc::clone(stop))?;
+) -> Result<Served, SetupError> {
+    let served = api_setup::served(settled, engine, Arc::clone(stop))?;
     if let Some(logs) = logs.cloned() {
-        engine.tap(move |batches| logs.record(batches))?;
+        engine.store().tap(move |batches| logs.record(batches))?;
     }
     log_applied(&engine.apply(SOURCE, loaded)?);
     logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
-    Ok(legacy)
+    Ok(served)
+}
+
+fn hist_plan(settled: &Settled) -> Plan {
+    let every = Duration::from_millis(settled.hist_interval_ms);
+    match &settled.hist_dir {
+        Some(folder) => Plan { folder: folder.clone(), every: Some(every) },
+        None => Plan { folder: settled.data_dir.join("hist"), every: None },
+    }
 }
 
 fn tell_facts(logs: &Logs, data_dir: &Path) {

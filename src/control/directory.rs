@@ -1,42 +1,48 @@
 //! What alerting asks the store: who a monitor is, and which changes nobody told of.
 //!
-//! Owns: the look into the SQLite file for the alerts' thread, and how recorded batches become
-//! changes. The reader stays open: it holds nothing that the writer waits for.
+//! Owns: the questions of the alerts' thread to the store, and how recorded batches become changes.
+//! Its reader stays open: it holds nothing that the writer waits for.
 
-use std::path::PathBuf;
+use std::fmt;
+use std::sync::Arc;
 
 use crate::alert::{Change, Directory, Facts};
 use crate::ids::MonitorId;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::MonitorRow;
 use crate::sample::{Code, SampleBatch};
-use crate::store::view::Watched;
-use crate::store::{Read, SqliteReader, StoreError};
+use crate::store::view::{OpenReader, Watched};
+use crate::store::{Read, StoreError};
 
-/// The store in a data folder, as alerting sees it.
-#[derive(Debug)]
+/// The store, as alerting sees it.
 pub struct StoreDirectory {
-    data_dir: PathBuf,
-    reader: Option<SqliteReader>,
+    readers: Arc<dyn OpenReader>,
+    reader: Option<Box<dyn Read + Send>>,
     streaks: Streaks,
 }
 
+impl fmt::Debug for StoreDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StoreDirectory")
+    }
+}
+
 impl StoreDirectory {
-    /// The store of a data folder; `streaks` counts failed checks in a row.
-    pub fn new(data_dir: PathBuf, streaks: Streaks) -> StoreDirectory {
-        StoreDirectory { data_dir, reader: None, streaks }
+    /// The store that `readers` opens; `streaks` counts failed checks in a row.
+    pub fn new(readers: Arc<dyn OpenReader>, streaks: Streaks) -> StoreDirectory {
+        StoreDirectory { readers, reader: None, streaks }
     }
 
     fn ask<T>(
         &mut self,
-        question: impl FnOnce(&mut SqliteReader) -> Result<T, StoreError>,
+        question: impl FnOnce(&mut dyn Read) -> Result<T, StoreError>,
     ) -> Result<T, String> {
         let words = |error: StoreError| error.to_string();
         let mut reader = match self.reader.take() {
             Some(reader) => reader,
-            None => SqliteReader::open(&self.data_dir).map_err(words)?,
+            None => self.readers.open().map_err(words)?,
         };
-        let answer = question(&mut reader).map_err(words)?;
+        let answer = question(reader.as_mut()).map_err(words)?;
         self.reader = Some(reader); // After an error a new one is opened.
         Ok(answer)
     }

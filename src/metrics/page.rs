@@ -33,15 +33,6 @@ pub struct Counts {
     pub gauges: Vec<Named>,
 }
 
-impl Counts {
-    /// Both, this one first.
-    pub fn and(mut self, other: Counts) -> Counts {
-        self.counters.extend(other.counters);
-        self.gauges.extend(other.gauges);
-        self
-    }
-}
-
 /// What the page shows.
 pub struct Page {
     shards: Vec<Published>,

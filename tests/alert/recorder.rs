@@ -9,7 +9,6 @@ use serde_json::Value;
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
@@ -62,10 +61,6 @@ impl Recorder {
         Recorder { address, requests }
     }
 
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
@@ -107,7 +102,7 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
         let text = line.trim_end().to_owned();
         (!line.is_empty()).then_some(text)
     };
-    let path = next(reader)?.split(' ').nth(1)?.to_owned();
+    next(reader)?;
     let mut headers = Vec::new();
     loop {
         let line = next(reader)?;
@@ -116,7 +111,7 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
             None => break,
         }
     }
-    let mut request = Request { path, headers, body: String::new() };
+    let mut request = Request { headers, body: String::new() };
     let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;

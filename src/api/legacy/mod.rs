@@ -48,7 +48,7 @@ pub struct Legacy {
     /// Where rows come from.
     pub view: Arc<dyn LegacyView>,
     /// The account.
-    pub auth: Auth,
+    pub auth: Arc<Auth>,
     /// The log whose end is shown.
     pub log_file: PathBuf,
     /// Host of the dashboard's Home link.
@@ -72,7 +72,7 @@ type Shared = State<Arc<Api>>;
 pub fn routes(legacy: Legacy) -> Router {
     let api = Api { legacy, reads: Semaphore::new(API_READS_MAX) };
     Router::new()
-        .route("/", get(dashboard))
+        .route("/legacy", get(dashboard))
         .route("/login", get(|| async { html(page::login(false)) }).post(login))
         .route("/logout", get(logout))
         .route("/style.css", get(style))
@@ -125,6 +125,16 @@ impl Api {
             Err(error) => Err(self.failed(&error.to_string())),
         }
     }
+}
+
+/// Lets in programs that are known.
+///
+/// # Errors
+///
+/// The answer to anybody else.
+pub fn admit(auth: &Auth, parts: &Parts, now_ms: u64) -> Result<Who, Response> {
+    let who = auth.who(&given(parts), now_ms);
+    who.map_err(|denied| Refused { denied, of_programs: true }.into())
 }
 
 /// Nobody who is known.
@@ -336,7 +346,8 @@ async fn token(State(api): Shared, request: Request) -> Result<Response, Respons
     })))
 }
 
-fn given(parts: &Parts) -> Given<'_> {
+/// What a request brings along.
+pub(super) fn given(parts: &Parts) -> Given<'_> {
     let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     Given {
         cookie: text(&parts.headers, header::COOKIE),
@@ -408,7 +419,8 @@ fn html(page: String) -> Response {
     (headers, page).into_response()
 }
 
-fn redirect(to: &'static str, cookie: Option<&str>) -> Response {
+/// Sends a browser elsewhere.
+pub(super) fn redirect(to: &'static str, cookie: Option<&str>) -> Response {
     let mut answer = (StatusCode::FOUND, [(header::LOCATION, to)]).into_response();
     if let Some(cookie) = cookie.and_then(|cookie| header::HeaderValue::from_str(cookie).ok()) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);
