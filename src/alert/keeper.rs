@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -72,6 +72,7 @@ impl Setup {
 pub struct Teller {
     inbox: Sender<ToAlerts>,
     queued: Arc<AtomicUsize>,
+    overflowed: Arc<AtomicBool>,
     counters: Arc<AlertCounters>,
 }
 
@@ -82,6 +83,7 @@ impl Teller {
         if self.queued.fetch_add(1, Ordering::Relaxed) >= ALERT_QUEUE_MAX {
             self.queued.fetch_sub(1, Ordering::Relaxed);
             add(&self.counters.overflowed, 1);
+            self.overflowed.store(true, Ordering::Relaxed);
             return;
         }
         self.tell(ToAlerts::Changes(changes));
@@ -124,11 +126,13 @@ impl Alerts {
         let outbox = Outbox::open(data_dir)?;
         let (inbox, messages) = channel();
         let queued = Arc::<AtomicUsize>::default();
+        let overflowed = Arc::<AtomicBool>::default();
         let counters = Arc::<AlertCounters>::default();
         let keeper = Keeper {
             outbox,
             messages,
             queued: Arc::clone(&queued),
+            overflowed: Arc::clone(&overflowed),
             counters: Arc::clone(&counters),
             directory,
             registry: Registry::new(setup.channels),
@@ -144,7 +148,7 @@ impl Alerts {
         };
         let builder = std::thread::Builder::new().name("alerts".to_owned());
         let thread = builder.spawn(move || keeper.run())?;
-        Ok(Alerts { teller: Teller { inbox, queued, counters }, thread })
+        Ok(Alerts { teller: Teller { inbox, queued, overflowed, counters }, thread })
     }
 
     /// The way to tell it something.
@@ -194,6 +198,8 @@ struct Keeper {
     outbox: Outbox,
     messages: Receiver<ToAlerts>,
     queued: Arc<AtomicUsize>,
+    /// Changes were not taken in; see [`Teller::changes`].
+    overflowed: Arc<AtomicBool>,
     counters: Arc<AlertCounters>,
     directory: Box<dyn Directory>,
     registry: Registry,
@@ -277,6 +283,13 @@ impl Keeper {
     }
 
     fn turn(&mut self, messages: &[ToAlerts], due: bool) -> rusqlite::Result<()> {
+        let now_ms = wall_millis();
+        // Before anything that was told: what comes before it may not have been.
+        let overflowed = self.overflowed.swap(false, Ordering::Relaxed);
+        if overflowed || now_ms >= self.catch_up_ms || self.misses_one(messages, now_ms)? {
+            self.catch_up_ms = now_ms + ALERT_CATCH_UP_MS;
+            self.catch_up(now_ms)?;
+        }
         self.note(messages)?;
         if due {
             self.work()?;
@@ -339,6 +352,30 @@ impl Keeper {
         transaction.commit()
     }
 
+    /// True where one of these changes does not follow from what was taken.
+    fn misses_one(&mut self, messages: &[ToAlerts], now_ms: u64) -> rusqlite::Result<bool> {
+        let transaction = self.outbox.conn.transaction()?;
+        let turn = Turn {
+            transaction: &transaction,
+            registry: &mut self.registry,
+            directory: self.directory.as_mut(),
+            counters: &self.counters,
+            singles: &mut self.singles,
+            hold_ms: self.hold_ms,
+            now_ms,
+        };
+        let changes = messages.iter().filter_map(|message| match message {
+            ToAlerts::Changes(changes) => Some(changes),
+            _ => None,
+        });
+        for change in changes.flatten() {
+            if turn.misses_one(change)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// What an answer says about its channel.
     fn answered(&mut self, done: &Done, now_ms: u64) {
         let shortest_ms = self.retry_ms;
@@ -374,10 +411,6 @@ impl Keeper {
     /// Makes notices of what is due, catches up with the store, and tidies up.
     fn work(&mut self) -> rusqlite::Result<()> {
         let now_ms = wall_millis();
-        if now_ms >= self.catch_up_ms {
-            self.catch_up_ms = now_ms + ALERT_CATCH_UP_MS;
-            self.catch_up(now_ms)?;
-        }
         let transaction = self.outbox.conn.transaction()?;
         let mut turn = Turn {
             transaction: &transaction,

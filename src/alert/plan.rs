@@ -65,6 +65,22 @@ struct Over {
 }
 
 impl Turn<'_> {
+    /// True where a change does not follow from what was taken: one in between was not told.
+    pub(super) fn misses_one(&self, change: &Change) -> rusqlite::Result<bool> {
+        let wants_open = match (change.from, change.to) {
+            (Verdict::Up, Verdict::Down) => false,
+            (Verdict::Down, Verdict::Up) => true,
+            _ => return Ok(false),
+        };
+        let open: bool = self
+            .transaction
+            .prepare_cached(
+                "SELECT EXISTS (SELECT 1 FROM outage WHERE monitor = ?1 AND closed_ms IS NULL)",
+            )?
+            .query_row([change.monitor.0 as i64], |row| row.get(0))?;
+        Ok(open != wants_open)
+    }
+
     /// Takes a change into account, once. Returns false for one that was taken before.
     pub(super) fn take(&mut self, change: &Change) -> rusqlite::Result<bool> {
         let key = params![change.monitor.0 as i64, change.at_ms as i64, change.to as u8];
@@ -142,15 +158,18 @@ impl Turn<'_> {
         let told = self.tell()?;
         let over = self.finish()?;
         self.counters.grouped(burst::tell(self.transaction, self.now_ms)?);
-        let full = ALERT_TURN_OUTAGES_MAX;
-        Ok(routed >= full || told >= full || over >= full)
+        // Where something began or ended, the next outage of the same monitor may follow at once.
+        Ok(routed > 0 || told >= ALERT_TURN_OUTAGES_MAX || over > 0)
     }
 
-    /// Finds the channels of outages that are new.
+    /// Finds the channels of outages that are new. A monitor's next outage waits until the one
+    /// before is over and told: notices of one monitor are made in their order.
     fn route(&mut self) -> rusqlite::Result<usize> {
         let mut statement = self.transaction.prepare_cached(
-            "SELECT monitor, opened_ms, taken_ms, closed_ms IS NOT NULL FROM outage
-             WHERE routed = 0 ORDER BY taken_ms LIMIT ?1",
+            "SELECT monitor, opened_ms, taken_ms, closed_ms IS NOT NULL FROM outage o
+             WHERE routed = 0 AND NOT EXISTS
+                 (SELECT 1 FROM outage e WHERE e.monitor = o.monitor AND e.opened_ms < o.opened_ms)
+             ORDER BY taken_ms LIMIT ?1",
         )?;
         let rows = statement.query_map([ALERT_TURN_OUTAGES_MAX as i64], |row| {
             let numbers: (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
