@@ -83,7 +83,7 @@ pub fn served(
         started_ms: wall_millis(),
         clock: wall_millis,
     };
-    Ok(Served { legacy, v1 })
+    Ok(Served { legacy, v1, alerts: None })
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.
