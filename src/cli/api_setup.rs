@@ -88,7 +88,8 @@ pub fn served(
         started_ms: wall_millis(),
         clock: wall_millis,
     };
-    Ok(Served { legacy, v1, counts: Box::new(Counts::default), deltas: None })
+    let counts = Box::new(Counts::default);
+    Ok(Served { legacy, v1, counts, deltas: None, alerts: None })
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.

@@ -84,9 +84,10 @@ pub fn find(
         (Some((path, loaded)), _) if !loaded.monitors.is_empty() => {
             Ok(Found { origin: Origin::File(path), loaded, backend, settled })
         }
-        (_, Backend::Postgres { options, .. }) => {
+        (file, Backend::Postgres { options, .. }) => {
             let origin = Origin::Table(options.clone());
-            Ok(Found { origin, loaded: Loaded::default(), backend, settled })
+            let loaded = file.map_or_else(Loaded::default, |(_, loaded)| loaded);
+            Ok(Found { origin, loaded, backend, settled })
         }
     }
 }

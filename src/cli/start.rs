@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::alert::Alerts;
 use crate::boot::backend::Backend;
 use crate::boot::{Applied, Engine, Options};
 use crate::cli::api_setup::{self, SetupError};
@@ -18,7 +19,7 @@ use crate::cli::instance::Instance;
 use crate::cli::origin::{self, Found, Origin};
 use crate::cli::settle::{Layers, Refusal, Settled, failed, unfit};
 use crate::cli::style::Style;
-use crate::cli::{doctor, exit, logs, original_log};
+use crate::cli::{alerting, doctor, exit, logs, original_log};
 use crate::config::Loaded;
 use crate::control::histograms::{Histograms, Plan};
 use crate::control::{self, Control, Listener, Served};
@@ -94,20 +95,20 @@ impl Run<'_> {
         let listen = Listener::bind(settled.listen).map_err(unfit)?;
         let address = listen.address().map_err(unfit)?;
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
+        let channels = alerting::channels(&loaded.channels, &settled).map_err(unfit)?;
         let mut engine = Engine::start(&options, log_transitions)
             .map_err(|error| if error.is_passing() { failed(error) } else { unfit(error) })?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
+        let readers = options.backend.readers(&options.data_dir);
+        let alerts = match alerting::begin(channels, &settled, readers, &engine) {
+            Ok(alerts) => alerts,
+            Err(error) => return Err(unfit(ended_early(engine, error))),
+        };
         let (changes, inbox) = changes();
         let filler = Filler { settled: &settled, options: &options, logs, changes };
-        let (served, rows) = match filler.fill(&mut engine, &origin, loaded, &asked_to_stop) {
+        let (mut served, rows) = match filler.fill(&mut engine, &origin, loaded, &asked_to_stop) {
             Ok(filled) => filled,
-            Err(error) => {
-                let ended = engine.finish();
-                return Err(failed(format!(
-                    "{error}{}",
-                    ended.err().map_or(String::new(), |more| format!("; {more}"))
-                )));
-            }
+            Err(error) => return Err(failed(ended_early(engine, error))),
         };
         let started = || {
             tracing::info!(
@@ -129,23 +130,39 @@ impl Run<'_> {
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
             let asked = asked_to_stop.load(Ordering::Relaxed);
-            watched || asked || until.is_some_and(|until| std::time::Instant::now() >= until)
+            let silent = alerts.as_ref().is_some_and(Alerts::is_finished);
+            watched
+                || asked
+                || silent
+                || until.is_some_and(|until| std::time::Instant::now() >= until)
         };
         let reload = |engine: &mut Engine| {
             reload(engine, &origin, &settled, interner);
+            alerts.iter().for_each(|alerts| alerts.teller().monitors_changed());
             logs.into_iter().for_each(|logs| tell_facts(logs, &options));
         };
+        served.alerts = alerts.as_ref().map(Alerts::counters);
         let histograms = Histograms::new(engine.published(), hist_plan(&settled));
         let control = Control { started, reload, changes: inbox, stop, histograms };
         let ended = control::run(engine, listen, served, control);
         if let Some(rows) = rows {
             rows.stop();
         }
+        // After the engine: its last changes go into the outbox too.
+        if let Some(alerts) = alerts {
+            alerts.stop();
+        }
         if let Some(feed) = feed {
             feed.end();
         }
         ended.map_err(failed)
     }
+}
+
+/// Ends an engine that was not filled, and says both why and what came of it.
+fn ended_early(engine: Engine, error: impl ToString) -> String {
+    let ended = engine.finish().err();
+    format!("{}{}", error.to_string(), ended.map_or(String::new(), |more| format!("; {more}")))
 }
 
 /// What gives the engine its monitors.
