@@ -1,7 +1,7 @@
 //! The original's API on the engine's own store and shards.
 //!
-//! Owns: which of our numbers stands for which of the original's, and one reader of the store, which
-//! holds nothing that the writer waits for.
+//! Owns: which of our numbers stands for which of the original's, and one reader of the store,
+//! which holds nothing that the writer waits for.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
