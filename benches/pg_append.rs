@@ -15,7 +15,7 @@ use engine::env::original::TimeSeries;
 use engine::ids::{MonitorId, ShardId};
 use engine::limits::{BATCH_SAMPLES_MAX, FOREIGN_IDS_MAX};
 use engine::pg::PgOptions;
-use engine::sample::{CheckResult, Code, Sample, SampleBatch, Transition, Verdict, Words};
+use engine::sample::{CheckResult, Code, Marks, Sample, SampleBatch, Transition, Verdict, Words};
 use engine::store::{PgStore, Retention, RunId, Store};
 use nix::sys::resource::{UsageWho, getrusage};
 use probes::{Failure, Timings};
@@ -124,6 +124,7 @@ fn batches(
                 from: Verdict::Up,
                 to: Verdict::Down,
                 code,
+                marks: Marks::NONE,
             })
             .collect(),
         samples: samples.to_vec(),

@@ -10,6 +10,7 @@ mod harness;
 mod bench;
 mod check;
 mod config;
+mod database;
 mod demo;
 mod fault;
 mod hist;

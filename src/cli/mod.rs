@@ -42,6 +42,8 @@ pub mod check;
 
 pub mod settle;
 
+pub mod origin;
+
 pub mod config_cmd;
 
 pub mod keys;
@@ -51,6 +53,8 @@ pub mod instance;
 pub mod api_setup;
 
 pub mod start;
+
+pub mod alerting;
 
 pub mod trial;
 

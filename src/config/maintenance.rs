@@ -1,9 +1,9 @@
 //! Windows of maintenance as users write them: for whom and when.
 //!
 //! Owns: the keys of an entry of `maintenance:`, and whether a window is open at a moment. Checks
-//! go on in a window and are recorded; only the telling waits. A weekly window starts at a wall
-//! time of its zone: where the clock is put forward over it, it starts with the new time, and
-//! where it is put back, with the first of the two.
+//! go on in a window; monitors and their changes of verdict are marked. A weekly window starts at
+//! a wall time of its zone: where the clock is put forward over it, it starts with the new time,
+//! and where it is put back, with the first of the two.
 
 use jiff::civil::{DateTime, Time, Weekday};
 use jiff::tz::TimeZone;
