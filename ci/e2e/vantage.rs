@@ -4,6 +4,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 
 use engine::farm::{Behaviour, Farm};
+use serde_json::json;
 
 use crate::harness::space::isolated;
 use crate::harness::{Engine, eventually, must_run, named};
@@ -114,15 +115,15 @@ maintenance:
     fs::write(&path, &file).unwrap();
     let engine = Engine::with_config(&place.path().join("data"), &path);
     for (name, verdict, marks) in [
-        ("router", "down", "[]"),
-        ("server", "down", r#"["unreachable"]"#),
-        ("at work", "up", r#"["maintenance"]"#),
-        ("other", "up", "[]"),
+        ("router", "down", json!([])),
+        ("server", "down", json!(["unreachable"])),
+        ("at work", "up", json!(["maintenance"])),
+        ("other", "up", json!([])),
     ] {
         eventually(&format!("{name}: {verdict} {marks}"), || {
             let monitors = engine.monitors();
             let found = named(&monitors, name);
-            (found["verdict"] == verdict && found["marks"].to_string() == marks).then_some(())
+            (found["verdict"] == verdict && found["marks"] == marks).then_some(())
         });
     }
     // A reload without the window ends it.
@@ -130,7 +131,7 @@ maintenance:
     engine.signal(nix::sys::signal::Signal::SIGHUP);
     eventually("no window", || {
         let monitors = engine.monitors();
-        (named(&monitors, "at work")["marks"].to_string() == "[]").then_some(())
+        (named(&monitors, "at work")["marks"] == json!([])).then_some(())
     });
     engine.stop();
 }
