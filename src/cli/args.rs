@@ -17,6 +17,7 @@ use clap_complete::Shell;
 use probes::spec::Family;
 
 use crate::cli::args_help as help;
+use crate::cli::token::TokenArgs;
 use crate::config::LogFormat;
 use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN};
 use crate::monitor::Kind;
@@ -78,6 +79,9 @@ pub enum Command {
     Monitors(MonitorsArgs),
     /// Show the last results of one monitor
     Results(ResultsArgs),
+    /// Make, show and remove tokens with which programs use the API
+    #[command(after_help = help::TOKEN)]
+    Token(TokenArgs),
     /// Look at this host: what the engine needs, what is missing, how to fix it
     Doctor(DoctorArgs),
     /// Print the completions for a shell

@@ -106,3 +106,13 @@ pub const COMPLETIONS: &str = "\
 Examples:
   engine completions bash > /etc/bash_completion.d/engine
   engine completions fish > ~/.config/fish/completions/engine.fish";
+
+/// Below the flags of `token`.
+pub const TOKEN: &str = "\
+Examples:
+  engine token add grafana                            # may look at everything
+  engine token add deploy --scope write               # may change monitors too
+  engine token list
+  engine token rm grafana
+
+A program sends it as `Authorization: Bearer eng_…`; /api/v1/openapi.json says what it may ask.";

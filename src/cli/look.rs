@@ -37,7 +37,7 @@ fn show(text: Result<String, impl ToString>, code: u8) -> u8 {
 
 /// The folder of a start from here: `.env` may name it. One that cannot be read is left to the
 /// start to tell.
-fn folder(asked: &Option<PathBuf>) -> PathBuf {
+pub(super) fn folder(asked: &Option<PathBuf>) -> PathBuf {
     let env = Env::of_process(false).unwrap_or_default();
     let value = |name: &str| env.value(name).map(PathBuf::from);
     data_dir(asked.clone().or_else(|| value("ENGINE_DATA_DIR")), value)

@@ -36,6 +36,8 @@ pub mod feed;
 
 pub mod look;
 
+pub mod token;
+
 pub mod check;
 
 pub mod settle;
