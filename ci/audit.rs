@@ -190,13 +190,13 @@ fn licences() -> Vec<(String, String)> {
 }
 
 #[test]
-fn every_package_comes_from_the_registry_and_the_workspace_has_two_members() {
+fn every_package_comes_from_the_registry_and_the_workspace_has_three_members() {
     let packages = packages(&read("Cargo.lock"));
     assert!(packages.len() > 100, "only {} packages were found in Cargo.lock", packages.len());
     let (local, foreign): (Vec<_>, Vec<_>) =
         packages.iter().partition(|package| package.source.is_none());
     let local: Vec<_> = local.iter().map(|package| package.name.as_str()).collect();
-    assert_eq!(local, ["engine", "probes"]);
+    assert_eq!(local, ["cluster", "engine", "probes"]);
     let elsewhere: Vec<_> =
         foreign.iter().filter(|package| package.source.as_deref() != Some(REGISTRY)).collect();
     assert!(elsewhere.is_empty(), "not from the registry: {elsewhere:#?}");

@@ -1,7 +1,8 @@
 //! The control thread: signals, the page of metrics, reload and stop.
 //!
 //! Owns: what happens at SIGHUP, SIGTERM and SIGINT, and the order of a stop. A first signal
-//! drains; a second one is immediate and still records what is known.
+//! drains; a second one is immediate and still records what is known. Changes of monitors that
+//! other threads learn of are made here, one after the other.
 
 use std::future::IntoFuture;
 use std::io;
@@ -18,6 +19,7 @@ use crate::api::legacy::Legacy;
 use crate::api::v1;
 use crate::boot::{Engine, EngineError};
 use crate::limits::DRAIN_MS_MAX;
+use crate::messages::{Change, ChangeInbox, Pending};
 use crate::metrics::page::Page;
 
 pub mod view;
@@ -31,6 +33,8 @@ pub struct Control<F, R, S> {
     pub started: F,
     /// Called at SIGHUP: reads the monitors anew.
     pub reload: R,
+    /// Changes of monitors that other threads have learned of.
+    pub changes: ChangeInbox,
     /// Called ten times a second: true where the engine is to stop.
     pub stop: S,
 }
@@ -137,6 +141,7 @@ enum Event {
     Hangup,
     Stop,
     Tick,
+    Change(Pending),
 }
 
 impl Signals {
@@ -151,12 +156,20 @@ impl Signals {
         })
     }
 
-    async fn next(&mut self) -> Event {
+    /// The next event; where changes are not asked for, without them.
+    async fn next(&mut self, changes: Option<&mut ChangeInbox>) -> Event {
+        let change = async {
+            match changes {
+                Some(changes) => changes.next().await,
+                None => None,
+            }
+        };
         tokio::select! {
             _ = self.hangup.recv() => Event::Hangup,
             _ = self.terminate.recv() => Event::Stop,
             _ = self.interrupt.recv() => Event::Stop,
             _ = self.tick.tick() => Event::Tick,
+            Some(pending) = change => Event::Change(pending),
         }
     }
 }
@@ -168,8 +181,12 @@ async fn watch(
     let mut signals = Signals::new()?;
     (control.started)();
     loop {
-        match signals.next().await {
+        match signals.next(Some(&mut control.changes)).await {
             Event::Hangup => (control.reload)(engine),
+            Event::Change(pending) => pending.make(|change| match change {
+                Change::Upsert(assigns) => engine.upsert(assigns),
+                Change::Remove(monitors) => engine.remove(&monitors),
+            })?,
             Event::Stop => break,
             Event::Tick => {
                 if let Some(failure) = engine.failure() {
@@ -190,7 +207,7 @@ async fn watch(
 async fn drain(engine: &Engine, signals: &mut Signals) {
     let deadline = Instant::now() + Duration::from_millis(DRAIN_MS_MAX);
     while !engine.is_drained() && Instant::now() < deadline {
-        if matches!(signals.next().await, Event::Stop) {
+        if matches!(signals.next(None).await, Event::Stop) {
             tracing::info!("stopping now: checks in flight are cancelled");
             return engine.quit();
         }

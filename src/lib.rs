@@ -18,6 +18,7 @@
 //! | [`logs`] | the original's log files: lines, files and the thread that writes them |
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
+//! | [`pg`] | the way to a PostgreSQL server: settings, TLS, sessions with deadlines |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
 //! | [`api`] | the HTTP side: metrics and health |
@@ -57,6 +58,8 @@ pub mod logs;
 pub mod messages;
 
 pub mod net;
+
+pub mod pg;
 
 pub mod store;
 

@@ -67,6 +67,8 @@ pub const WORDS_PER_SECOND_MAX: u32 = 512;
 pub const INBOX_COMMANDS_MAX: usize = 256;
 /// Monitors in one command.
 pub const COMMAND_MONITORS_MAX: usize = 1_024;
+/// Changes of monitors that wait for the control thread, in changes; whoever sends more waits.
+pub const CHANGES_QUEUED_MAX: usize = 16;
 
 /// Entries of a shard's submission ring.
 pub const RING_ENTRIES: u32 = 4_096;
@@ -355,46 +357,6 @@ pub const LOG_TAIL_BYTES_MAX: u64 = 1 << 20;
 /// Lines of a log file in one answer.
 pub const LOG_TAIL_LINES_MAX: usize = 10_000;
 
-/// Messages to the thread of the original's log files; each is a batch of results or a line.
-pub const LOG_QUEUE_MESSAGES_MAX: usize = 1_024;
-/// Messages that are turned into lines before those are written: about 16 MB of text.
-pub const LOG_ROUND_MESSAGES_MAX: usize = 64;
-/// Log files open at once, out of [`DESCRIPTORS_RESERVED`].
-pub const LOG_FILES_OPEN_MAX: usize = 64;
-/// Largest log file, in bytes; one older file of this size stays beside it.
-pub const LOG_FILE_BYTES_MAX: u64 = 16 << 20;
-/// Time between two `[STATS]` lines, in milliseconds: as in the original.
-pub const LOG_STATS_MS: u64 = 60_000;
-
-const _: () = assert!(LOG_FILES_OPEN_MAX * 2 <= DESCRIPTORS_RESERVED);
-
-/// Length of a spool segment, in bytes: half an hour of results at a million monitors a minute is
-/// a dozen files, and rewriting one takes well under a second.
-pub const SPOOL_SEGMENT_BYTES_MAX: u64 = 64 << 20;
-/// Size of the spool where none is given and the disk has room, in bytes: about 12 hours at a
-/// million monitors a minute and 12 bytes a result.
-pub const SPOOL_BYTES_DEFAULT: u64 = 8 << 30;
-/// Least size of the spool, in bytes, on however full a disk: room that becomes free is used.
-pub const SPOOL_BYTES_MIN: u64 = 64 << 20;
-/// The spool takes one part in so many of the free disk where that is less.
-pub const SPOOL_FREE_DIVISOR: u64 = 5;
-/// Segments that the smallest spool must have room for: one is written, one replayed, the others
-/// lose their good samples.
-pub const SPOOL_SEGMENTS_MIN: u64 = 8;
-/// One part in so many of a segment is allocated beyond its end: results that are not good and
-/// changes of verdict still fit when the disk has no room for another segment.
-pub const SPOOL_RESERVE_DIVISOR: u64 = 8;
-/// Bytes of a record past which a batch keeps only the messages of its words.
-pub const SPOOL_RECORD_BYTES_MAX: usize = 4 << 20;
-/// Bytes of the spool read at once for a replay.
-pub const SPOOL_READ_BYTES: usize = 2 << 20;
-/// A commit that takes longer than this, in milliseconds, counts like a refusal: batches go to the
-/// spool until one is quick again, so that nobody waits for a slow database to hear of a change.
-pub const COMMIT_SLOW_MS: u64 = 2_000;
-
-const _: () = assert!(BATCH_SAMPLES_MAX * MESSAGE_BYTES_MAX * 2 < SPOOL_RECORD_BYTES_MAX);
-const _: () = assert!(SPOOL_READ_BYTES <= SPOOL_RECORD_BYTES_MAX);
-
 /// Requests to the API that one address may send each second.
 pub const API_RATE_PER_S_MAX: u64 = 200;
 /// Requests one address may send at once before the rate holds: a page with all its parts open in
@@ -456,3 +418,56 @@ pub const LIVE_MS_MAX: u64 = 15 * 60_000;
 pub const API_READ_WAIT_MS: u64 = 5_000;
 /// Age up to which counts and map are given again, in milliseconds.
 pub const API_SHARED_MS: u64 = 1_000;
+
+/// Messages to the thread of the original's log files; each is a batch of results or a line.
+pub const LOG_QUEUE_MESSAGES_MAX: usize = 1_024;
+/// Messages that are turned into lines before those are written: about 16 MB of text.
+pub const LOG_ROUND_MESSAGES_MAX: usize = 64;
+/// Log files open at once, out of [`DESCRIPTORS_RESERVED`].
+pub const LOG_FILES_OPEN_MAX: usize = 64;
+/// Largest log file, in bytes; one older file of this size stays beside it.
+pub const LOG_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Time between two `[STATS]` lines, in milliseconds: as in the original.
+pub const LOG_STATS_MS: u64 = 60_000;
+
+const _: () = assert!(LOG_FILES_OPEN_MAX * 2 <= DESCRIPTORS_RESERVED);
+
+/// Length of a spool segment, in bytes: half an hour of results at a million monitors a minute is
+/// a dozen files, and rewriting one takes well under a second.
+pub const SPOOL_SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Size of the spool where none is given and the disk has room, in bytes: about 12 hours at a
+/// million monitors a minute and 12 bytes a result.
+pub const SPOOL_BYTES_DEFAULT: u64 = 8 << 30;
+/// Least size of the spool, in bytes, on however full a disk: room that becomes free is used.
+pub const SPOOL_BYTES_MIN: u64 = 64 << 20;
+/// The spool takes one part in so many of the free disk where that is less.
+pub const SPOOL_FREE_DIVISOR: u64 = 5;
+/// Segments that the smallest spool must have room for: one is written, one replayed, the others
+/// lose their good samples.
+pub const SPOOL_SEGMENTS_MIN: u64 = 8;
+/// One part in so many of a segment is allocated beyond its end: results that are not good and
+/// changes of verdict still fit when the disk has no room for another segment.
+pub const SPOOL_RESERVE_DIVISOR: u64 = 8;
+/// Bytes of a record past which a batch keeps only the messages of its words.
+pub const SPOOL_RECORD_BYTES_MAX: usize = 4 << 20;
+/// Bytes of the spool read at once for a replay.
+pub const SPOOL_READ_BYTES: usize = 2 << 20;
+/// A commit that takes longer than this, in milliseconds, counts like a refusal: batches go to the
+/// spool until one is quick again, so that nobody waits for a slow database to hear of a change.
+pub const COMMIT_SLOW_MS: u64 = 2_000;
+
+const _: () = assert!(BATCH_SAMPLES_MAX * MESSAGE_BYTES_MAX * 2 < SPOOL_RECORD_BYTES_MAX);
+const _: () = assert!(SPOOL_READ_BYTES <= SPOOL_RECORD_BYTES_MAX);
+
+/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
+/// again for logging in.
+pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
+/// stopped process, a frozen disk) counts as away after this.
+pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
+/// Longest wait for a migration or for the lock before it, in milliseconds.
+pub const PG_MIGRATE_MS_MAX: u64 = 120_000;
+/// Bytes that are sent and not acknowledged for this long end a connection, in milliseconds.
+pub const PG_SILENT_MS_MAX: u64 = 10_000;
+/// A connection without traffic asks whether the other side is there after this, in milliseconds.
+pub const PG_KEEPALIVE_MS: u64 = 30_000;

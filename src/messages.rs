@@ -1,16 +1,17 @@
 //! What crosses threads, and the bounded senders that count every refusal.
 //!
-//! Owns: the messages and the inbox of a shard. A shard sleeps in its ring: whoever sends to it
-//! wakes it through an eventfd that the ring watches.
+//! Owns: the messages, the inbox of a shard, and the way of changes to the control thread. A shard
+//! sleeps in its ring: whoever sends to it wakes it through an eventfd that the ring watches.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError, sync_channel};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::ids::MonitorId;
-use crate::limits::INBOX_COMMANDS_MAX;
+use crate::limits::{CHANGES_QUEUED_MAX, INBOX_COMMANDS_MAX};
 use crate::monitor::{Monitor, State};
 use crate::sample::SampleBatch;
 
@@ -167,9 +168,95 @@ impl AsFd for Inbox {
     }
 }
 
+/// What the control thread is told about the monitors, whoever learned of it: the tables of the
+/// database, or the API.
+#[derive(Debug)]
+pub enum Change {
+    /// Add these monitors, or change those that run.
+    Upsert(Vec<Assign>),
+    /// Take these away.
+    Remove(Vec<MonitorId>),
+}
+
+/// A change on its way, and who waits for it.
+#[derive(Debug)]
+pub struct Pending {
+    change: Change,
+    done: oneshot::Sender<()>,
+}
+
+impl Pending {
+    /// Makes the change by `make` and tells the sender that it is made.
+    ///
+    /// # Errors
+    ///
+    /// Those of `make`; the sender is told that nobody takes changes any more.
+    pub fn make<E>(self, make: impl FnOnce(Change) -> Result<(), E>) -> Result<(), E> {
+        make(self.change)?;
+        // Whoever asked may be gone: then nobody waits.
+        let _ = self.done.send(());
+        Ok(())
+    }
+}
+
+/// The way to the control thread. Clones lead to the same one.
+#[derive(Clone, Debug)]
+pub struct Changes(mpsc::Sender<Pending>);
+
+/// The control thread's end of it.
+#[derive(Debug)]
+pub struct ChangeInbox(mpsc::Receiver<Pending>);
+
+/// The control thread takes no more changes: the process is stopping.
+#[derive(Debug, thiserror::Error)]
+#[error("the engine is stopping")]
+pub struct ControlGone;
+
+/// Makes the way of changes, for `CHANGES_QUEUED_MAX` of them.
+pub fn changes() -> (Changes, ChangeInbox) {
+    let (sender, receiver) = mpsc::channel(CHANGES_QUEUED_MAX);
+    (Changes(sender), ChangeInbox(receiver))
+}
+
+impl Changes {
+    /// Sends a change, waiting for room, and returns when the shards have it.
+    ///
+    /// # Errors
+    ///
+    /// The engine is stopping; the change may or may not have been made.
+    pub async fn apply(&self, change: Change) -> Result<(), ControlGone> {
+        let (done, made) = oneshot::channel();
+        self.0.send(Pending { change, done }).await.map_err(|_| ControlGone)?;
+        made.await.map_err(|_| ControlGone)
+    }
+}
+
+impl ChangeInbox {
+    /// The next change; `None` when all senders are gone.
+    pub async fn next(&mut self) -> Option<Pending> {
+        self.0.recv().await
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_change_is_over_when_it_was_made_and_fails_when_nobody_takes_it() {
+        let (changes, mut inbox) = changes();
+        let asked = tokio::spawn({
+            let changes = changes.clone();
+            async move { changes.apply(Change::Remove(vec![MonitorId(7)])).await }
+        });
+        let pending = inbox.next().await.unwrap();
+        assert!(matches!(&pending.change, Change::Remove(ids) if *ids == [MonitorId(7)]));
+        assert!(!asked.is_finished());
+        pending.make(|_| Ok::<_, ()>(())).unwrap();
+        asked.await.unwrap().unwrap();
+        drop(inbox);
+        assert!(changes.apply(Change::Remove(vec![])).await.is_err());
+    }
 
     #[test]
     fn a_command_makes_the_inbox_readable_until_it_is_cleared() {

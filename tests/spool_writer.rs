@@ -337,7 +337,7 @@ fn a_stop_with_the_database_away_leaves_everything_in_the_spool_for_the_next_sta
     let again = start(bench.folder);
     let (reply, states) = channel();
     assert_eq!(again.called.recv().unwrap(), numbers(1..=40));
-    again.to_store.send(ToStore::States { reply }).unwrap();
+    again.to_store.send(ToStore::States { of: None, reply }).unwrap();
     again.ends.send(End::Failed).unwrap();
     let state = states.recv().unwrap().unwrap()[&MonitorId(1)];
     assert_eq!((state.verdict, state.since_ms), (Verdict::Down, 40), "as the spool knows it");

@@ -43,6 +43,7 @@ const TIMELESS: &[&str] =
 const GLOMMIO: &[&str] = &["src/net/", "src/shard/run.rs", "src/boot/"];
 const TOKIO: &[&str] = &[
     "src/messages.rs",
+    "src/pg/",
     "src/store/",
     "src/alert/",
     "src/api/",

@@ -3,10 +3,10 @@
 //! Owns: the order. Start: store, shards, monitors. Stop: shards drain, then the store records
 //! what is left; each step has a deadline. Blocks: the control thread calls it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, TrySendError, channel, sync_channel};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use probes::ProbeSpec;
@@ -17,18 +17,17 @@ use crate::ids::MonitorId;
 use crate::limits::{
     DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
-use crate::messages::{Assign, BatchSink, Refused, StoreGone};
+use crate::messages::{Assign, BatchSink};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
 use crate::monitor::row::{Checked, MonitorRow};
-use crate::monitor::{About, Kind, Monitor, State, address};
+use crate::monitor::{About, Kind, Monitor, address};
 use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
-use crate::sample::{SampleBatch, Transition};
+use crate::sample::Transition;
 use crate::store::spool::Spool;
 use crate::store::{
-    NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreThread, SyncReport, Tap,
-    ToStore,
+    NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreHandle, StoreThread,
 };
 
 pub mod once;
@@ -70,9 +69,6 @@ pub enum EngineError {
     /// The files that say how names are resolved.
     #[error(transparent)]
     Resolver(#[from] ConfigUnreadable),
-    /// The store thread is gone although nobody asked for it.
-    #[error("the store has ended by itself; its last log line says why")]
-    StoreDied,
     /// The shards are gone.
     #[error("the shards have ended; the last log lines say why")]
     ShardsDied,
@@ -97,28 +93,11 @@ pub struct Applied {
 pub struct Engine {
     shards: Shards,
     store: Option<StoreThread>,
-    to_store: SyncSender<ToStore>,
+    handle: StoreHandle,
     counters: Arc<StoreCounters>,
     trust: Trust,
     /// What runs, so that a reload touches only what changed.
     running: HashMap<MonitorId, Monitor>,
-}
-
-/// The way of one shard to the store.
-struct StoreSink(SyncSender<ToStore>);
-
-impl BatchSink for StoreSink {
-    fn offer(&self, batch: SampleBatch) -> Result<(), Refused> {
-        match self.0.try_send(ToStore::Batch(batch)) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(ToStore::Batch(batch))) => Err(Refused::Full(batch)),
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(Refused::Gone),
-        }
-    }
-
-    fn give(&self, batch: SampleBatch) -> Result<(), StoreGone> {
-        self.0.send(ToStore::Batch(batch)).map_err(|_| StoreGone)
-    }
 }
 
 impl Engine {
@@ -145,10 +124,11 @@ impl Engine {
             resolver,
             in_flight_max: options.in_flight_max,
         };
-        let sink = || Box::new(StoreSink(to_store.clone())) as Box<dyn BatchSink>;
+        let handle = StoreHandle::new(to_store);
+        let sink = || Box::new(handle.clone()) as Box<dyn BatchSink>;
         let shards = Shards::start(&options.cpus, &common, sink)?;
         let store = Some(thread);
-        Ok(Engine { shards, store, to_store, counters, trust, running: HashMap::new() })
+        Ok(Engine { shards, store, handle, counters, trust, running: HashMap::new() })
     }
 
     /// Makes the monitors of `source` exactly these. Those that cannot run are stored with their
@@ -169,41 +149,68 @@ impl Engine {
             rows.push(row);
             good.push(checked);
         }
-        let report = self.sync(source, rows)?;
+        let report = self.handle.sync(source, rows)?;
         for refused in &report.refused {
             applied.bad.push((format!("entry {}", refused.index + 1), refused.reason.clone()));
         }
         applied.added = report.added;
         applied.changed = report.changed;
         applied.removed = report.removed.len();
-        let monitors = report
-            .ids
-            .iter()
-            .zip(good)
-            .filter_map(|(id, checked)| Some(monitor_of((*id)?, checked?)));
-        self.assign(monitors.collect(), &mut applied)?;
+        let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
+        for (id, checked) in report.ids.into_iter().zip(good) {
+            match (id, checked) {
+                (Some(id), Some(checked)) => monitors.push(checked.monitor(id)),
+                (Some(id), None) => gone.push(id),
+                (None, _) => {}
+            }
+        }
+        applied.running = monitors.len();
+        self.remove(&gone)?;
+        self.assign(monitors)?;
         Ok(applied)
     }
 
-    /// Sends what is new or changed to the shards and takes away what is gone.
-    fn assign(&mut self, monitors: Vec<Monitor>, applied: &mut Applied) -> Result<(), EngineError> {
-        applied.running = monitors.len();
-        let wanted: HashSet<MonitorId> = monitors.iter().map(|monitor| monitor.id).collect();
-        let gone: Vec<_> = self.running.keys().copied().filter(|id| !wanted.contains(id)).collect();
-        self.shards.remove(&gone).map_err(|_| EngineError::ShardsDied)?;
-        self.running.retain(|id, _| wanted.contains(id));
+    /// Runs these monitors: sends what is new or changed to the shards.
+    fn assign(&mut self, monitors: Vec<Monitor>) -> Result<(), EngineError> {
+        let is_new = |monitor: &&Monitor| !self.running.contains_key(&monitor.id);
+        let new: Vec<_> = monitors.iter().filter(is_new).map(|monitor| monitor.id).collect();
+        let states = match (new.is_empty(), self.running.is_empty()) {
+            (true, _) => HashMap::new(),
+            (false, true) => self.handle.states(None)?,
+            (false, false) => self.handle.states(Some(new))?,
+        };
+        let assigns = monitors.into_iter().map(|monitor| {
+            let state = states.get(&monitor.id).copied().unwrap_or_default();
+            Assign { monitor, state }
+        });
+        self.upsert(assigns.collect())
+    }
 
-        let states = self.states()?;
-        let mut assigns = Vec::new();
-        for monitor in monitors {
-            if self.running.get(&monitor.id) == Some(&monitor) {
+    /// Adds these monitors, or changes those that run; equal ones are not touched.
+    ///
+    /// # Errors
+    ///
+    /// A shard has ended.
+    pub fn upsert(&mut self, assigns: Vec<Assign>) -> Result<(), EngineError> {
+        let mut changed = Vec::with_capacity(assigns.len());
+        for assign in assigns {
+            if self.running.get(&assign.monitor.id) == Some(&assign.monitor) {
                 continue;
             }
-            let state = states.get(&monitor.id).copied().unwrap_or_else(State::default);
-            self.running.insert(monitor.id, monitor.clone());
-            assigns.push(Assign { monitor, state });
+            self.running.insert(assign.monitor.id, assign.monitor.clone());
+            changed.push(assign);
         }
-        self.shards.assign(assigns).map_err(|_| EngineError::ShardsDied)
+        self.shards.assign(changed).map_err(|_| EngineError::ShardsDied)
+    }
+
+    /// Takes these monitors away.
+    ///
+    /// # Errors
+    ///
+    /// A shard has ended.
+    pub fn remove(&mut self, monitors: &[MonitorId]) -> Result<(), EngineError> {
+        monitors.iter().for_each(|id| drop(self.running.remove(id)));
+        self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
 
     /// The row to be stored, and the monitor where it can run.
@@ -251,27 +258,9 @@ impl Engine {
         }
     }
 
-    fn sync(&self, source: &str, rows: Vec<NewMonitor>) -> Result<SyncReport, EngineError> {
-        let (reply, answer) = channel();
-        let ask = ToStore::Sync { source: source.to_string(), rows, reply };
-        self.to_store.send(ask).map_err(|_| EngineError::StoreDied)?;
-        Ok(answer.recv().map_err(|_| EngineError::StoreDied)??)
-    }
-
-    fn states(&self) -> Result<HashMap<MonitorId, State>, EngineError> {
-        let (reply, answer) = channel();
-        self.to_store.send(ToStore::States { reply }).map_err(|_| EngineError::StoreDied)?;
-        Ok(answer.recv().map_err(|_| EngineError::StoreDied)??)
-    }
-
-    /// Calls `tap` with batches once they are recorded, from now on, on the store thread.
-    ///
-    /// # Errors
-    ///
-    /// The store has ended.
-    pub fn tap(&self, tap: impl FnMut(&[SampleBatch]) + Send + 'static) -> Result<(), EngineError> {
-        let tap = ToStore::Tap(Tap(Box::new(tap)));
-        self.to_store.send(tap).map_err(|_| EngineError::StoreDied)
+    /// The way to the store thread.
+    pub fn store(&self) -> StoreHandle {
+        self.handle.clone()
     }
 
     /// Where the snapshots of the shards are found.
@@ -288,7 +277,7 @@ impl Engine {
     /// The first thread that ended although nobody asked for it.
     pub fn failure(&mut self) -> Option<EngineError> {
         if self.store.as_ref().is_some_and(StoreThread::is_finished) {
-            return Some(EngineError::StoreDied);
+            return Some(StoreError::Ended.into());
         }
         self.shards.take_dead().map(EngineError::Shard)
     }
@@ -322,12 +311,9 @@ impl Engine {
         let Some(store) = self.store.take() else { return Ok(()) };
         let deadline = Instant::now() + Duration::from_millis(STORE_STOP_MS_MAX);
         // The channel may be full while a commit hangs: give up at the deadline, not before.
-        let mut stop = Some(ToStore::Stop);
+        let mut told = false;
         while !store.is_finished() {
-            stop = stop.and_then(|stop| match self.to_store.try_send(stop) {
-                Err(TrySendError::Full(stop)) => Some(stop),
-                Ok(()) | Err(TrySendError::Disconnected(_)) => None,
-            });
+            told = told || self.handle.try_stop();
             if Instant::now() >= deadline {
                 store.give_up();
                 break;
@@ -345,16 +331,5 @@ fn about_bad(row: &MonitorRow, line: u32) -> About {
         name: row.name.clone().unwrap_or_else(|| format!("line {line}")),
         target,
         tags: row.tags.clone().unwrap_or_default(),
-    }
-}
-
-fn monitor_of(id: MonitorId, checked: Checked) -> Monitor {
-    Monitor {
-        id,
-        kind: checked.kind,
-        preset: checked.preset,
-        paused: checked.paused,
-        timing: checked.timing,
-        spec: Arc::new(checked.spec),
     }
 }

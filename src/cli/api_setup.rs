@@ -18,7 +18,7 @@ use crate::clock::wall_millis;
 use crate::control::Served;
 use crate::control::view::StoreView;
 use crate::metrics::streaks::Streaks;
-use crate::store::SqliteFolder;
+use crate::store::{SqliteFolder, StoreError};
 
 /// An API that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -26,9 +26,12 @@ pub enum SetupError {
     /// The password or the key.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The store.
+    /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// Sets up the API of `engine`; `stop` is set when it is asked to stop. Prints the password where
@@ -56,10 +59,10 @@ pub fn served(
     };
     let streaks = Streaks::default();
     let counted = streaks.clone();
-    engine.tap(move |batches| counted.record(batches))?;
+    engine.store().tap(move |batches| counted.record(batches))?;
     let fleet = Arc::new(Fleet::default());
     let followed = Arc::clone(&fleet);
-    engine.tap(move |batches| followed.record(batches))?;
+    engine.store().tap(move |batches| followed.record(batches))?;
     let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
     let auth = Arc::new(Auth::new(&settled.admin, password, &key));
     let v1 = v1::Setup {

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
 
 use probes::ProbeSpec;
 
@@ -16,7 +15,7 @@ use crate::clock::wall_millis;
 use crate::ids::MonitorId;
 use crate::monitor::Monitor;
 use crate::monitor::message::{Told, message};
-use crate::monitor::row::{Checked, Interner, MonitorRow, check};
+use crate::monitor::row::{Interner, MonitorRow, check};
 use crate::net::resolve::ResolverConfig;
 use crate::net::trust::Trust;
 use crate::sample::{CheckResult, Code, Verdict};
@@ -45,7 +44,7 @@ fn reports(args: &CheckArgs) -> Result<Vec<CheckReport>, Refusal> {
             let errors: Vec<_> = errors.iter().map(|error| format!("{target}: {error}")).collect();
             (exit::USAGE, errors.join("\nerror: "))
         })?;
-        monitors.push(monitor(monitors.len() as u64, checked));
+        monitors.push(checked.monitor(MonitorId(monitors.len() as u64)));
     }
     let trust = Trust::system().map_err(|error| (exit::UNKNOWN, error.to_string()))?;
     let attempts = attempts(&monitors, trust)?;
@@ -120,17 +119,6 @@ fn flags(args: &CheckArgs) -> MonitorRow {
         server_name: args.server_name.clone(),
         expire_days: args.expire_days.map(u64::from),
         ..MonitorRow::default()
-    }
-}
-
-pub(super) fn monitor(id: u64, checked: Checked) -> Monitor {
-    Monitor {
-        id: MonitorId(id),
-        kind: checked.kind,
-        preset: checked.preset,
-        paused: false,
-        timing: checked.timing,
-        spec: Arc::new(checked.spec),
     }
 }
 

@@ -24,6 +24,7 @@ use crate::control::{self, Control, Listener, Served};
 use crate::farm::Farm;
 use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
 use crate::logs::Logs;
+use crate::messages::changes;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
@@ -145,7 +146,9 @@ impl Run<'_> {
             reload(engine, &origin, &settled, interner);
             logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
         };
-        let ended = control::run(engine, listen, served, Control { started, reload, stop });
+        let (_changes, inbox) = changes();
+        let control = Control { started, reload, changes: inbox, stop };
+        let ended = control::run(engine, listen, served, control);
         if let Some(feed) = feed {
             feed.end();
         }
@@ -163,7 +166,7 @@ fn fill(
 ) -> Result<Served, SetupError> {
     let served = api_setup::served(settled, engine, Arc::clone(stop))?;
     if let Some(logs) = logs.cloned() {
-        engine.tap(move |batches| logs.record(batches))?;
+        engine.store().tap(move |batches| logs.record(batches))?;
     }
     log_applied(&engine.apply(SOURCE, loaded)?);
     logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));

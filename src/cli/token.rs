@@ -94,9 +94,9 @@ fn text(tokens: &Tokens, command: &TokenCommand, style: &Style) -> Result<String
 
 /// Without the hashes: nobody needs them.
 fn as_json(tokens: &[Token]) -> String {
-    let shown = tokens.iter().map(|token| {
-        json!({ "name": token.name, "scope": token.scope, "created_ms": token.created_ms })
-    });
+    let shown = tokens.iter().map(
+        |token| json!({ "name": token.name, "scope": token.scope, "created_ms": token.created_ms }),
+    );
     Value::from(shown.collect::<Vec<_>>()).to_string()
 }
 

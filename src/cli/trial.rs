@@ -12,13 +12,14 @@ use serde_json::Value;
 
 use crate::attempt::Attempt;
 use crate::cli::args::StartArgs;
-use crate::cli::check::{self, monitor};
+use crate::cli::check;
 use crate::cli::check_report;
 use crate::cli::exit;
 use crate::cli::settle::{Layers, Refusal, failed, unfit};
 use crate::cli::start::from_file;
 use crate::cli::style::Style;
 use crate::clock::wall_millis;
+use crate::ids::MonitorId;
 use crate::limits::PERFORMANCE_ROUND_MAX;
 use crate::monitor::Monitor;
 use crate::monitor::message::{Told, attempt_message, details_json, message};
@@ -70,7 +71,7 @@ fn one_check(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
     let checked = enabled.swap_remove(0);
     let target = checked.about.target.clone();
     println!("🧪 Testing monitor: {} ({target})", checked.about.name);
-    let monitor = monitor(1, checked);
+    let monitor = checked.monitor(MonitorId(1));
     let mut earlier: Vec<Box<str>> = Vec::new();
     loop {
         let attempt = attempts(std::slice::from_ref(&monitor), &trust)?
@@ -168,7 +169,7 @@ fn sizes(monitors: usize) -> Vec<usize> {
 fn rounds(args: &StartArgs) -> Result<(), Refusal> {
     let (enabled, trust) = enabled(args)?;
     let monitors: Vec<_> =
-        enabled.into_iter().zip(1..).map(|(checked, id)| monitor(id, checked)).collect();
+        enabled.into_iter().zip(1..).map(|(checked, id)| checked.monitor(MonitorId(id))).collect();
     println!("🚀 Performance test: {} enabled monitors, nothing is written", monitors.len());
     for size in sizes(monitors.len()) {
         let (start, cpu) = (Instant::now(), cpu_us());

@@ -52,7 +52,10 @@ mod counters;
 
 pub mod writer;
 
+mod handle;
+
 pub use counters::StoreCounters;
+pub use handle::StoreHandle;
 pub use reader::{SqliteFolder, SqliteReader};
 pub use sqlite::SqliteStore;
 pub use view::{OpenReader, Read};
@@ -88,6 +91,19 @@ pub trait Store: Send {
     ///
     /// Only the database's.
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError>;
+
+    /// The last known states of these monitors; those that are not known are left out.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn load_states_of(
+        &mut self,
+        monitors: &[MonitorId],
+    ) -> Result<HashMap<MonitorId, State>, StoreError> {
+        let mut all = self.load_states()?;
+        Ok(monitors.iter().filter_map(|id| all.remove(id).map(|state| (*id, state))).collect())
+    }
 
     /// Starts a run. Until [`Store::end_run`], the database counts as not cleanly stopped.
     ///
@@ -341,6 +357,9 @@ pub enum StoreError {
         /// The run that this database does not know.
         run: u64,
     },
+    /// The thread that owns the store is gone.
+    #[error("the store has ended by itself; its last log line says why")]
+    Ended,
     /// Whatever else the database says.
     #[error("database: {0}")]
     Database(String),

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
+    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
 };
 
 use super::append::Certs;
@@ -100,22 +100,22 @@ impl Store for SqliteStore {
     }
 
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
-        let mut statement = self.conn.prepare(
-            "SELECT s.monitor_id, s.verdict, s.since_ms, s.code, s.streak
-             FROM state s JOIN monitor m ON m.id = s.monitor_id WHERE m.removed_ms IS NULL",
-        )?;
-        let states = statement.query_map([], |row| {
-            let verdict = Verdict::from_number(row.get(1)?);
-            let state = State {
-                verdict,
-                since_ms: unsigned(row.get(2)?),
-                code: Code(row.get(3)?),
-                streak: row.get(4)?,
-                settled: settled_from(verdict),
-            };
-            Ok((MonitorId(unsigned(row.get(0)?)), state))
-        })?;
+        let mut statement = self.conn.prepare(STATES)?;
+        let states = statement.query_map([], state_row)?;
         Ok(states.collect::<Result<_, _>>()?)
+    }
+
+    fn load_states_of(
+        &mut self,
+        monitors: &[MonitorId],
+    ) -> Result<HashMap<MonitorId, State>, StoreError> {
+        let sql = format!("{STATES} AND m.id = ?1");
+        let mut statement = self.conn.prepare_cached(&sql)?;
+        let mut states = HashMap::with_capacity(monitors.len());
+        for monitor in monitors {
+            states.extend(statement.query_row([signed(monitor.0)], state_row).optional()?);
+        }
+        Ok(states)
     }
 
     fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError> {
@@ -158,6 +158,22 @@ impl Store for SqliteStore {
         )?;
         Ok(())
     }
+}
+
+/// The states of all monitors that are not removed.
+const STATES: &str = "SELECT s.monitor_id, s.verdict, s.since_ms, s.code, s.streak
+    FROM state s JOIN monitor m ON m.id = s.monitor_id WHERE m.removed_ms IS NULL";
+
+fn state_row(row: &Row<'_>) -> rusqlite::Result<(MonitorId, State)> {
+    let verdict = Verdict::from_number(row.get(1)?);
+    let state = State {
+        verdict,
+        since_ms: unsigned(row.get(2)?),
+        code: Code(row.get(3)?),
+        streak: row.get(4)?,
+        settled: settled_from(verdict),
+    };
+    Ok((MonitorId(unsigned(row.get(0)?)), state))
 }
 
 /// A transaction that takes the write lock at once, so that it cannot fail half-way for it.

@@ -56,6 +56,8 @@ pub enum ToStore {
     },
     /// Give the last known states; see [`Store::load_states`].
     States {
+        /// Only those of these monitors.
+        of: Option<Vec<MonitorId>>,
         /// Gets them.
         reply: Sender<Result<HashMap<MonitorId, State>, StoreError>>,
     },
@@ -303,12 +305,15 @@ impl Writer {
                 // Whoever asked may be gone: then nobody wants the report.
                 let _ = reply.send(self.store.sync_monitors(&source, &rows));
             }
-            ToStore::States { reply } => {
-                let states = self.store.load_states().map(|mut states| {
+            ToStore::States { of, reply } => {
+                let states = match &of {
+                    None => self.store.load_states(),
+                    Some(monitors) => self.store.load_states_of(monitors),
+                };
+                let _ = reply.send(states.map(|mut states| {
                     self.spool.correct(&mut states);
                     states
-                });
-                let _ = reply.send(states);
+                }));
             }
             ToStore::Tap(tap) => self.taps.push(tap),
             ToStore::Flush(reply) => self.flushes.push(reply),

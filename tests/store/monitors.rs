@@ -147,6 +147,8 @@ fn states_come_back_after_a_restart(backend: &dyn Backend) {
     };
     assert_eq!(states[&x], expected);
     assert_eq!(states[&y], State::default());
+    let of_x = backend.store().load_states_of(&[x, MonitorId(u64::MAX / 2)]).unwrap();
+    assert_eq!(of_x.into_iter().collect::<Vec<_>>(), [(x, expected)]);
 
     let listed = backend.reader().monitors(&Filter::default()).unwrap().remove(0);
     assert_eq!((listed.counts.up, listed.counts.down), (1, 1));

@@ -4,13 +4,15 @@
 //! web checks have. Collects all errors of a row. Opens nothing and resolves nothing.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use probes::ProbeSpec;
 use probes::spec::{Family, Host, HttpSpec, IcmpSpec, TcpSpec, TlsOptions, TlsSpec};
 
-use super::super::{About, Kind, Preset, Timing, address};
+use super::super::{About, Kind, Monitor, Preset, Timing, address};
 use super::written::{duration_ms, show_ms};
 use super::{Interner, MonitorRow, RowError, web};
+use crate::ids::MonitorId;
 use crate::limits::*;
 
 /// A monitor that may run: what people see of it and what its shard does, without its number.
@@ -28,6 +30,20 @@ pub struct Checked {
     pub timing: Timing,
     /// What to do on the wire.
     pub spec: ProbeSpec,
+}
+
+impl Checked {
+    /// The part that runs, under its number.
+    pub fn monitor(self, id: MonitorId) -> Monitor {
+        Monitor {
+            id,
+            kind: self.kind,
+            preset: self.preset,
+            paused: self.paused,
+            timing: self.timing,
+            spec: Arc::new(self.spec),
+        }
+    }
 }
 
 /// Checks a row and fills in what it does not say. Equal HTTP options are shared by `interner`.

@@ -259,7 +259,7 @@ fn monitors_and_states_are_served_between_batches() {
     bench.to_store.send(sync).unwrap();
     let id = report.recv().unwrap().unwrap().ids[0].unwrap();
     let (reply, states) = channel();
-    bench.to_store.send(ToStore::States { reply }).unwrap();
+    bench.to_store.send(ToStore::States { of: None, reply }).unwrap();
     assert_eq!(states.recv().unwrap().unwrap()[&id], State::default());
     bench.to_store.send(ToStore::Stop).unwrap();
     bench.thread.join().unwrap();
