@@ -9,18 +9,25 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
+use engine::api;
+use engine::api::legacy::Legacy;
 use engine::api::legacy::auth::Auth;
+use engine::api::v1::Setup;
 use engine::api::v1::fleet::Fleet;
 use engine::api::v1::tokens::{Scope, Tokens};
-use engine::api::v1::{self, Setup};
 use engine::config::database::Secret;
+use engine::control::view::StoreView;
 use engine::ids::{MonitorId, ShardId};
+use engine::metrics::snapshot::Published;
+use engine::metrics::streaks::Streaks;
 use engine::monitor::{About, Kind};
 use engine::sample::{CheckResult, Code, Sample, SampleBatch, Transition, Verdict, Words};
 use engine::store::{NewMonitor, Retention, SqliteFolder, SqliteStore, Store};
 use probes::{Failure, Timings};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 /// The time of every test, in milliseconds since the Unix epoch.
@@ -116,6 +123,11 @@ pub fn batch(seq: u64, samples: Vec<Sample>, message: &str) -> SampleBatch {
 impl Api {
     /// An API over these monitors, the first of which has the number 1.
     pub async fn new(monitors: &[NewMonitor], samples: &[SampleBatch]) -> Api {
+        Api::at(|| NOW, monitors, samples).await
+    }
+
+    /// The same with a clock.
+    pub async fn at(clock: fn() -> u64, monitors: &[NewMonitor], samples: &[SampleBatch]) -> Api {
         let place = tempfile::tempdir().unwrap();
         let mut store = SqliteStore::open(place.path(), Retention::default()).unwrap();
         store.sync_monitors("file", monitors).unwrap();
@@ -126,16 +138,39 @@ impl Api {
         let token = tokens(place.path()).add("test", Scope::Read, NOW).unwrap();
         let setup = Setup {
             readers: Arc::new(SqliteFolder(place.path().to_owned())),
-            shards: Vec::new(),
+            shards: vec![Published::new(ShardId(0))],
             fleet: Arc::clone(&fleet),
             auth: Arc::clone(&auth),
             tokens: tokens(place.path()),
             counters: Arc::default(),
-            clock: || NOW,
+            clock,
         };
-        let api = Api { routes: v1::routes(setup), place, store, fleet, auth, token };
+        let legacy = Legacy {
+            view: Arc::new(StoreView {
+                data_dir: place.path().to_owned(),
+                shards: Vec::new(),
+                streaks: Streaks::default(),
+            }),
+            auth: Arc::clone(&auth),
+            log_file: place.path().join("log"),
+            domain: "engine.example".into(),
+            stop: Arc::default(),
+            started_ms: NOW,
+            clock,
+        };
+        let routes = api::routes(Registry::default(), legacy, setup);
+        let api = Api { routes, place, store, fleet, auth, token };
         api.eventually(monitors.len()).await;
         api
+    }
+
+    /// Answers on a port of loopback; returns where.
+    pub async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = self.routes.clone().into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        format!("http://{address}")
     }
 
     /// Waits until the list of all monitors has so many.

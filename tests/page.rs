@@ -1,0 +1,271 @@
+//! The web page in a headless Chromium: every page, every action, and hostile words everywhere.
+//!
+//! Pictures of all pages are written below `target/tmp/page`.
+
+#[path = "api/made.rs"]
+mod made;
+
+#[path = "page/browser.rs"]
+mod browser;
+
+#[path = "page/hostile.rs"]
+mod hostile;
+
+use engine::clock::wall_millis;
+use engine::ids::MonitorId;
+use engine::limits::API_PAGE_ROWS_MAX;
+use engine::monitor::Kind;
+use engine::sample::{SampleBatch, Verdict};
+use engine::store::{NewMonitor, Store};
+
+use browser::Browser;
+use made::{Api, bad, batch, good, monitor};
+
+/// So many monitors in three tags; every ninth is down since 40 minutes.
+fn some(count: u64) -> (Vec<NewMonitor>, Vec<SampleBatch>) {
+    let tags = [["checkout", "eu"], ["search", "us"], ["mail", "eu"]];
+    let kinds = [Kind::PingWeb, Kind::Tcp, Kind::WebContent, Kind::PingIcmp];
+    let monitors = (0..count as usize).map(|at| {
+        let tags = tags[at % 3];
+        monitor(&format!("{}-{at:03}", tags[0]), kinds[at % 4], &tags)
+    });
+    let now_ms = wall_millis();
+    let begin_ms = now_ms - 60 * 60_000;
+    let minutes = (0..60).map(|minute| {
+        let due_ms = begin_ms + minute * 60_000;
+        let samples = (1..=count).map(|id| match id % 9 == 0 && minute >= 20 {
+            true => bad(id, due_ms),
+            false => good(id, due_ms),
+        });
+        let mut batch = batch(minute + 1, samples.collect(), "TCP connection refused");
+        if minute > 20 {
+            batch.transitions.clear(); // They changed once.
+        }
+        batch
+    });
+    (monitors.collect(), minutes.collect())
+}
+
+/// Logs in as a person does.
+fn log_in(browser: &Browser) {
+    browser.open("/");
+    assert_eq!(browser.run("return location.pathname"), "/login");
+    browser.keys("admin\u{e004}s3cret\u{e007}");
+    browser.until("the overview is there", "return document.querySelector('.hero .big') !== null");
+}
+
+#[tokio::test]
+async fn every_page_and_action_works_by_mouse_and_keyboard_in_light_dark_and_on_a_phone() {
+    let (monitors, samples) = some(120);
+    let mut api = Api::at(wall_millis, &monitors, &samples).await;
+    let base = api.serve().await;
+    let browser = tokio::task::spawn_blocking(move || {
+        let browser = Browser::start(&base);
+        browser.open("/login");
+        browser.picture("login");
+        log_in(&browser);
+        overview(&browser);
+        list(&browser);
+        one_monitor(&browser);
+        incidents(&browser);
+        looks(&browser);
+        browser.open("/");
+        browser
+    });
+    let browser = browser.await.unwrap();
+
+    // What is recorded is on the page without anybody asking for it.
+    let mut news = batch(1, vec![bad(1, wall_millis())], "gone");
+    news.transitions[0].from = Verdict::Up;
+    let run = api.store.begin_run(wall_millis()).unwrap();
+    api.store.append(run, &[news.clone()]).unwrap();
+    let fleet = std::sync::Arc::clone(&api.fleet);
+    assert_eq!(fleet.index().place(MonitorId(1)).unwrap().verdict(), Verdict::Up);
+    tokio::task::spawn_blocking(move || {
+        browser.until("it is live", "return document.getElementById('live').textContent === 'live'");
+        fleet.record(&[news]);
+        browser.until(
+            "the count follows",
+            "return document.querySelector('.hero a .figure').textContent === '14'",
+        );
+        browser.until("the list of changes follows",
+            "return [...document.querySelectorAll('.list li')].some((row) => row.innerText.includes('checkout-000'))");
+        browser.assert_clean("live");
+    })
+    .await
+    .unwrap();
+}
+
+fn overview(browser: &Browser) {
+    assert_eq!(browser.text(".hero .big"), "89.1 %");
+    assert!(browser.text(".hero").contains("107 of 120 monitors"));
+    assert_eq!(browser.run("return document.querySelectorAll('.map canvas').length"), 3);
+    assert!(browser.text(".map-group").contains("checkout"));
+    let rows = browser.run("return document.querySelectorAll('.list').length");
+    assert_eq!(rows, 2, "incidents and changes");
+    assert!(browser.text("#live").starts_with("live"));
+    browser.picture("overview-light");
+    browser.assert_clean("overview");
+    // From the number of those that are down to their list.
+    browser.click(".hero a");
+    browser
+        .until("the list is there", "return document.querySelectorAll('tbody tr').length === 13");
+    assert_eq!(browser.run("return location.search"), "?verdict=down");
+}
+
+fn list(browser: &Browser) {
+    browser.open("/monitors");
+    browser.picture("monitors-light");
+    assert_eq!(browser.run("return document.querySelectorAll('tbody tr').length"), 50);
+    assert!(browser.text("tbody tr").starts_with("down"), "the worst is first");
+    // Pages, forward and back.
+    browser.click(".pager button:last-child");
+    browser.until("page 2", "return document.querySelector('.pager').innerText.includes('Page 2')");
+    browser.click(".pager button:last-child");
+    browser.until("page 3", "return document.querySelectorAll('tbody tr').length === 20");
+    browser.click(".pager button");
+    browser.until("page 2", "return document.querySelector('.pager').innerText.includes('Page 2')");
+    // Search while typing, with the focus kept.
+    browser.run("document.querySelector('input[type=search]').focus()");
+    browser.keys("search-04");
+    browser.until("it is found", "return document.querySelectorAll('tbody tr').length === 3");
+    assert_eq!(browser.run("return document.activeElement.type"), "search");
+    browser.click(".chips button:nth-child(2)");
+    browser.until("none is down", "return document.querySelector('.empty') !== null");
+    browser.picture("monitors-none");
+    // Tag, and the way back.
+    browser.open("/monitors");
+    browser.click("tbody tr a.tag");
+    browser.until("one tag", "return new URLSearchParams(location.search).has('tag')");
+    browser.run("history.back()");
+    browser.until(
+        "all again",
+        "return document.querySelector('h1 + span').innerText === '120 in all'",
+    );
+    browser.assert_clean("list");
+}
+
+fn one_monitor(browser: &Browser) {
+    browser.open("/monitors/9");
+    assert!(browser.text(".title").contains("mail-008"));
+    assert!(browser.text(".title").contains("TCP connection refused"));
+    assert_eq!(browser.run("return document.querySelectorAll('.days i').length"), 90);
+    assert!(browser.text("details.evidence").contains("connect_refused"));
+    assert!(
+        browser.run("return document.querySelectorAll('.chart .fail').length").as_u64() > Some(10)
+    );
+    browser.picture("monitor-down-light");
+    browser.open("/monitors/1");
+    assert!(
+        browser.run("return document.querySelectorAll('.chart .line').length").as_u64() >= Some(3)
+    );
+    assert_eq!(browser.run("return document.querySelectorAll('.phases i').length"), 5);
+    browser.picture("monitor-light");
+    browser.click(".panel .chips button:nth-child(3)");
+    browser.until("a week is shown", "return document.querySelector('.panel .chips button:nth-child(3)').getAttribute('aria-pressed') === 'true'");
+    assert_eq!(browser.run("return document.title"), "checkout-000 · engine");
+    browser.assert_clean("monitor");
+    // An address of no monitor is told; the browser's own log line about the 404 is no fault.
+    browser.open("/monitors/9999");
+    assert!(browser.text(".error").contains("there is no monitor 9999"));
+    browser.picture("monitor-none");
+    browser.open("/nothing-of-ours");
+}
+
+fn incidents(browser: &Browser) {
+    browser.open("/incidents");
+    assert_eq!(browser.text("h1 + span"), "13 open");
+    assert_eq!(browser.run("return document.querySelectorAll('tbody tr').length"), 13);
+    browser.picture("incidents-light");
+    browser.click("tbody a");
+    browser.until("its monitor", "return location.pathname.startsWith('/monitors/')");
+}
+
+fn looks(browser: &Browser) {
+    let pages = [
+        ("/", "overview"),
+        ("/monitors", "monitors"),
+        ("/monitors/9", "monitor-down"),
+        ("/incidents", "incidents"),
+    ];
+    browser.prefer("dark");
+    for (path, name) in pages {
+        browser.open(path);
+        browser.picture(&format!("{name}-dark"));
+    }
+    let dark = "return getComputedStyle(document.body).backgroundColor === 'rgb(14, 18, 23)'";
+    assert_eq!(browser.run(dark), true);
+    browser.click("#theme");
+    assert_eq!(browser.run(dark), false, "chosen light");
+    browser.open("/");
+    assert_eq!(browser.run(dark), false, "remembered");
+    browser.prefer("light");
+    browser.run("localStorage.clear()");
+    browser.size(390, 844);
+    for (path, name) in pages {
+        browser.open(path);
+        let fits = browser.run("return document.documentElement.scrollWidth <= innerWidth");
+        assert_eq!(fits, true, "{path} is wider than a phone");
+        browser.picture(&format!("{name}-phone"));
+    }
+    browser.size(1280, 900);
+    // By keyboard alone: the first stop skips the bar, the fourth opens the list.
+    browser.open("/");
+    browser.keys("\u{e004}");
+    assert_eq!(browser.run("return document.activeElement.className"), "skip");
+    browser.keys("\u{e004}\u{e004}\u{e004}\u{e007}");
+    browser.until(
+        "the list",
+        "return location.pathname === '/monitors' && document.activeElement.id === 'main'",
+    );
+}
+
+#[tokio::test]
+async fn hostile_words_are_shown_as_text_and_nothing_of_them_runs() {
+    let words = hostile::words();
+    assert!(words.len() >= 500, "{}", words.len());
+    let (monitors, samples) = hostile::fleet(&words);
+    let api = Api::at(wall_millis, &monitors, &samples).await;
+    let base = api.serve().await;
+    tokio::task::spawn_blocking(move || {
+        let browser = Browser::start(&base);
+        log_in(&browser);
+        browser.open("/");
+        // The tip of the map too.
+        browser.run("const canvas = document.querySelector('canvas'); canvas.dispatchEvent(new MouseEvent('mousemove', { clientX: 300, clientY: 300 }))");
+        browser.assert_clean("overview");
+        for _ in 0..words.len().div_ceil(API_PAGE_ROWS_MAX) {
+            let next = browser.run("return document.querySelector('.pager button:last-child:not([disabled])') !== null");
+            match next == true {
+                true => {
+                    let before = browser.text("tbody");
+                    browser.click(".pager button:last-child");
+                    let before = serde_json::json!(before);
+                    browser.until("the next page", &format!("return document.querySelector('tbody')?.innerText !== {before}"));
+                }
+                false => browser.open(&format!("/monitors?limit={API_PAGE_ROWS_MAX}")),
+            }
+            browser.assert_clean("list");
+        }
+        browser.open("/incidents");
+        browser.assert_clean("incidents");
+        for id in 1..=25 {
+            browser.open(&format!("/monitors/{id}"));
+            browser.run("document.querySelectorAll('details').forEach((node) => { node.open = true; })");
+            let shown = browser.text("h1");
+            assert_eq!(shown.split_whitespace().collect::<String>(), words[id - 1].split_whitespace().collect::<String>());
+            browser.assert_clean(&words[id - 1]);
+        }
+        let hostile = serde_json::json!(words[0]);
+        browser.open("/monitors");
+        browser.run(&format!("location.search = '?tag=' + encodeURIComponent({hostile}) + '&text=' + encodeURIComponent({hostile})"));
+        browser.until("the filter is shown", "return document.querySelector('input[type=search]')?.value !== ''");
+        browser.assert_clean("filters from the address");
+        browser.open("/monitors/1");
+        browser.picture("hostile");
+        browser.open("/legacy");
+        browser.assert_clean("the original's dashboard");
+    })
+    .await
+    .unwrap();
+}
