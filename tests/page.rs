@@ -128,7 +128,7 @@ fn list(browser: &Browser) {
     // Search while typing, with the focus kept.
     browser.run("document.querySelector('input[type=search]').focus()");
     browser.keys("search-04");
-    browser.until("it is found", "return document.querySelectorAll('tbody tr').length === 3");
+    browser.until("it is found", "return document.querySelectorAll('tbody tr').length === 4");
     assert_eq!(browser.run("return document.activeElement.type"), "search");
     browser.click(".chips button:nth-child(2)");
     browser.until("none is down", "return document.querySelector('.empty') !== null");
@@ -265,6 +265,38 @@ async fn hostile_words_are_shown_as_text_and_nothing_of_them_runs() {
         browser.picture("hostile");
         browser.open("/legacy");
         browser.assert_clean("the original's dashboard");
+    })
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn the_watch_sees_what_runs_and_what_the_policy_refuses() {
+    let api = Api::at(wall_millis, &[], &[]).await;
+    let base = api.serve().await;
+    tokio::task::spawn_blocking(move || {
+        let browser = Browser::start(&base);
+        log_in(&browser);
+        assert!(browser.text(".map, .empty").contains("no monitors yet"));
+        browser.picture("overview-empty");
+        let is_clean = || {
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                browser.assert_clean("planted")
+            }))
+        };
+        assert!(is_clean().is_ok());
+        browser.run("window.__xss = 1");
+        assert!(is_clean().is_err());
+        browser.open("/");
+        assert!(is_clean().is_ok());
+        browser.run("document.body.setAttribute('style', 'color: red')");
+        browser.until("the refusal is told", "return window.__refused.length === 1");
+        assert!(is_clean().is_err());
+        browser.open("/");
+        let refused = browser.run(
+            "try { document.body.innerHTML = '<b>x</b>'; return false; } catch { return true; }",
+        );
+        assert_eq!(refused, true, "text is never taken for markup");
     })
     .await
     .unwrap();

@@ -7,6 +7,7 @@ import { ago, clock, count, day, duration, micros, percent, stamp } from "/asset
 
 const RANGES = [["1 h", 3_600_000], ["24 h", 86_400_000], ["7 d", 7 * 86_400_000]];
 const PHASES = [["resolve", "name to address"], ["connect", "connect"], ["tls", "TLS handshake"], ["wait", "wait for the first byte"], ["transfer", "transfer"]];
+const STEPS = 120;
 const LIVE_EVERY_MS = 3_000;
 
 export async function monitor({ id }) {
@@ -18,13 +19,13 @@ export async function monitor({ id }) {
   const read = () => Promise.all([get(of), get(`${of}/results?limit=20`), get(`${of}/uptime`), get(`${of}/evidence`), get(`${of}/certificates`), get(`${of}/transitions?limit=12`)]);
   const history = () => {
     const to = Date.now();
-    return get(`${of}/history?from_ms=${to - range}&to_ms=${to}&steps=120`);
+    // A step is never shorter than from check to check: else every second one would be empty.
+    const steps = Math.max(1, Math.min(STEPS, Math.floor(range / facts[0].interval_ms)));
+    return get(`${of}/history?from_ms=${to - range}&to_ms=${to}&steps=${steps}`);
   };
-  let [facts, made] = await Promise.all([read(), history()]);
-  if (facts[0].created_ms < Date.now() - 5 * 3_600_000) {
-    range = RANGES[1][1];
-    made = await history();
-  }
+  let facts = await read();
+  if (facts[0].created_ms < Date.now() - 5 * 3_600_000) range = RANGES[1][1];
+  let made = await history();
 
   const drawChart = () => {
     ranges.replaceChildren(...RANGES.map(([text, ms]) => h("button", { type: "button", "aria-pressed": String(ms === range), onclick: () => choose(ms) }, text)));
