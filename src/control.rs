@@ -1,6 +1,6 @@
 //! The control thread: signals, the page of metrics, reload and stop.
 //!
-//! Owns: what happens at SIGHUP, SIGTERM and SIGINT, and the order of a stop. A first signal
+//! Owns: what happens at SIGHUP, SIGUSR1, SIGTERM and SIGINT, and the order of a stop. A first one
 //! drains; a second one is immediate and still records what is known. Changes of monitors that
 //! other threads learn of are made here, one after the other.
 
@@ -22,7 +22,10 @@ use crate::limits::DRAIN_MS_MAX;
 use crate::messages::{Change, ChangeInbox, Pending};
 use crate::metrics::page::Page;
 
+pub mod histograms;
 pub mod view;
+
+use histograms::Histograms;
 
 /// How often the control thread looks whether every thread lives.
 const WATCH: Duration = Duration::from_millis(100);
@@ -37,6 +40,8 @@ pub struct Control<F, R, S> {
     pub changes: ChangeInbox,
     /// Called ten times a second: true where the engine is to stop.
     pub stop: S,
+    /// The latency histograms.
+    pub histograms: Histograms,
 }
 
 /// Why the control thread ended.
@@ -114,7 +119,8 @@ pub fn run(
             counts
         });
         let listener = TcpListener::from_std(listener.0)?;
-        let routes = api::routes(page, served.legacy, served.v1);
+        let histograms = control.histograms.shared();
+        let routes = api::routes(page, histograms, served.legacy, served.v1);
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, service).into_future();
         tokio::select! {
@@ -126,6 +132,7 @@ pub fn run(
     });
     // Threads that are left end here, and what is known is recorded, whatever went wrong before.
     let finished = engine.finish();
+    control.histograms.end();
     ended?;
     Ok(finished?)
 }
@@ -134,12 +141,14 @@ struct Signals {
     hangup: Signal,
     terminate: Signal,
     interrupt: Signal,
+    dump: Signal,
     tick: Interval,
 }
 
 enum Event {
     Hangup,
     Stop,
+    Dump,
     Tick,
     Change(Pending),
 }
@@ -152,6 +161,7 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            dump: signal(SignalKind::user_defined1())?,
             tick,
         })
     }
@@ -168,6 +178,7 @@ impl Signals {
             _ = self.hangup.recv() => Event::Hangup,
             _ = self.terminate.recv() => Event::Stop,
             _ = self.interrupt.recv() => Event::Stop,
+            _ = self.dump.recv() => Event::Dump,
             _ = self.tick.tick() => Event::Tick,
             Some(pending) = change => Event::Change(pending),
         }
@@ -188,7 +199,9 @@ async fn watch(
                 Change::Remove(monitors) => engine.remove(&monitors),
             })?,
             Event::Stop => break,
+            Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
+                control.histograms.turn(engine.with_histograms());
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());
                 }

@@ -15,11 +15,13 @@
 //! | [`config`] | the file of monitors and settings: read, checked, compared |
 //! | [`env`](mod@env) | variables and `.env` files, with the names of the original service |
 //! | [`metrics`] | numbers about ourselves: the ledger, snapshots, the page |
+//! | [`hist`] | latency histograms as files and pictures |
 //! | [`logs`] | the original's log files: lines, files and the thread that writes them |
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
 //! | [`pg`] | the way to a PostgreSQL server: settings, TLS, sessions with deadlines |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
+//! | [`feed`] | the original's table as the source of monitors, live |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
 //! | [`api`] | the HTTP side: metrics and health |
 //! | [`placement`] | which CPU runs which thread |
@@ -53,6 +55,8 @@ pub mod env;
 
 pub mod metrics;
 
+pub mod hist;
+
 pub mod logs;
 
 pub mod messages;
@@ -62,6 +66,8 @@ pub mod net;
 pub mod pg;
 
 pub mod store;
+
+pub mod feed;
 
 pub mod shard;
 

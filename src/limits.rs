@@ -357,6 +357,78 @@ pub const LOG_TAIL_BYTES_MAX: u64 = 1 << 20;
 /// Lines of a log file in one answer.
 pub const LOG_TAIL_LINES_MAX: usize = 10_000;
 
+/// Messages to the thread of the original's log files; each is a batch of results or a line.
+pub const LOG_QUEUE_MESSAGES_MAX: usize = 1_024;
+/// Messages that are turned into lines before those are written: about 16 MB of text.
+pub const LOG_ROUND_MESSAGES_MAX: usize = 64;
+/// Log files open at once, out of [`DESCRIPTORS_RESERVED`].
+pub const LOG_FILES_OPEN_MAX: usize = 64;
+/// Largest log file, in bytes; one older file of this size stays beside it.
+pub const LOG_FILE_BYTES_MAX: u64 = 16 << 20;
+/// Time between two `[STATS]` lines, in milliseconds: as in the original.
+pub const LOG_STATS_MS: u64 = 60_000;
+
+const _: () = assert!(LOG_FILES_OPEN_MAX * 2 <= DESCRIPTORS_RESERVED);
+
+/// Length of a spool segment, in bytes: half an hour of results at a million monitors a minute is
+/// a dozen files, and rewriting one takes well under a second.
+pub const SPOOL_SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Size of the spool where none is given and the disk has room, in bytes: about 12 hours at a
+/// million monitors a minute and 12 bytes a result.
+pub const SPOOL_BYTES_DEFAULT: u64 = 8 << 30;
+/// Least size of the spool, in bytes, on however full a disk: room that becomes free is used.
+pub const SPOOL_BYTES_MIN: u64 = 64 << 20;
+/// The spool takes one part in so many of the free disk where that is less.
+pub const SPOOL_FREE_DIVISOR: u64 = 5;
+/// Segments that the smallest spool must have room for: one is written, one replayed, the others
+/// lose their good samples.
+pub const SPOOL_SEGMENTS_MIN: u64 = 8;
+/// One part in so many of a segment is allocated beyond its end: results that are not good and
+/// changes of verdict still fit when the disk has no room for another segment.
+pub const SPOOL_RESERVE_DIVISOR: u64 = 8;
+/// Bytes of a record past which a batch keeps only the messages of its words.
+pub const SPOOL_RECORD_BYTES_MAX: usize = 4 << 20;
+/// Bytes of the spool read at once for a replay.
+pub const SPOOL_READ_BYTES: usize = 2 << 20;
+/// A commit that takes longer than this, in milliseconds, counts like a refusal: batches go to the
+/// spool until one is quick again, so that nobody waits for a slow database to hear of a change.
+pub const COMMIT_SLOW_MS: u64 = 2_000;
+
+const _: () = assert!(BATCH_SAMPLES_MAX * MESSAGE_BYTES_MAX * 2 < SPOOL_RECORD_BYTES_MAX);
+const _: () = assert!(SPOOL_READ_BYTES <= SPOOL_RECORD_BYTES_MAX);
+
+/// Digits that latency histograms keep: within 0.8 %, as stored results are. Three digits would
+/// take seven times the memory.
+pub const LATENCY_DIGITS: u8 = 2;
+/// Longest duration that latency histograms tell apart, in microseconds: an hour, more than all
+/// attempts of one check can take.
+pub const LATENCY_US_MAX: u64 = 3_600_000_000;
+/// Monitors with histograms of their own, in monitors: 0.8 MB each, 200 MB in all.
+pub const LATENCY_MONITORS_MAX: usize = 256;
+/// Tag of a monitor that asks for histograms of its own.
+pub const LATENCY_TAG: &str = "histogram";
+/// Log of intervals past which it is begun anew, in bytes; one older log of this size stays.
+pub const HIST_LOG_BYTES_MAX: u64 = 64 << 20;
+/// Time between two dumps of the histograms where none is given, in milliseconds.
+pub const HIST_INTERVAL_MS_DEFAULT: u64 = 60_000;
+/// What that time may be, in milliseconds: the shards hand over once a second, and an interval of
+/// more than a day says little.
+pub const HIST_INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600 * 1_000;
+/// Longest answer about histograms that is read, in bytes: 64 shards with every type fill 20 MB.
+pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
+/// again for logging in.
+pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
+/// stopped process, a frozen disk) counts as away after this.
+pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
+/// Longest wait for a migration or for the lock before it, in milliseconds.
+pub const PG_MIGRATE_MS_MAX: u64 = 120_000;
+/// Bytes that are sent and not acknowledged for this long end a connection, in milliseconds.
+pub const PG_SILENT_MS_MAX: u64 = 10_000;
+/// A connection without traffic asks whether the other side is there after this, in milliseconds.
+pub const PG_KEEPALIVE_MS: u64 = 30_000;
 /// Requests to the API that one address may send each second.
 pub const API_RATE_PER_S_MAX: u64 = 200;
 /// Requests one address may send at once before the rate holds: a page with all its parts open in
@@ -419,55 +491,13 @@ pub const API_READ_WAIT_MS: u64 = 5_000;
 /// Age up to which counts and map are given again, in milliseconds.
 pub const API_SHARED_MS: u64 = 1_000;
 
-/// Messages to the thread of the original's log files; each is a batch of results or a line.
-pub const LOG_QUEUE_MESSAGES_MAX: usize = 1_024;
-/// Messages that are turned into lines before those are written: about 16 MB of text.
-pub const LOG_ROUND_MESSAGES_MAX: usize = 64;
-/// Log files open at once, out of [`DESCRIPTORS_RESERVED`].
-pub const LOG_FILES_OPEN_MAX: usize = 64;
-/// Largest log file, in bytes; one older file of this size stays beside it.
-pub const LOG_FILE_BYTES_MAX: u64 = 16 << 20;
-/// Time between two `[STATS]` lines, in milliseconds: as in the original.
-pub const LOG_STATS_MS: u64 = 60_000;
-
-const _: () = assert!(LOG_FILES_OPEN_MAX * 2 <= DESCRIPTORS_RESERVED);
-
-/// Length of a spool segment, in bytes: half an hour of results at a million monitors a minute is
-/// a dozen files, and rewriting one takes well under a second.
-pub const SPOOL_SEGMENT_BYTES_MAX: u64 = 64 << 20;
-/// Size of the spool where none is given and the disk has room, in bytes: about 12 hours at a
-/// million monitors a minute and 12 bytes a result.
-pub const SPOOL_BYTES_DEFAULT: u64 = 8 << 30;
-/// Least size of the spool, in bytes, on however full a disk: room that becomes free is used.
-pub const SPOOL_BYTES_MIN: u64 = 64 << 20;
-/// The spool takes one part in so many of the free disk where that is less.
-pub const SPOOL_FREE_DIVISOR: u64 = 5;
-/// Segments that the smallest spool must have room for: one is written, one replayed, the others
-/// lose their good samples.
-pub const SPOOL_SEGMENTS_MIN: u64 = 8;
-/// One part in so many of a segment is allocated beyond its end: results that are not good and
-/// changes of verdict still fit when the disk has no room for another segment.
-pub const SPOOL_RESERVE_DIVISOR: u64 = 8;
-/// Bytes of a record past which a batch keeps only the messages of its words.
-pub const SPOOL_RECORD_BYTES_MAX: usize = 4 << 20;
-/// Bytes of the spool read at once for a replay.
-pub const SPOOL_READ_BYTES: usize = 2 << 20;
-/// A commit that takes longer than this, in milliseconds, counts like a refusal: batches go to the
-/// spool until one is quick again, so that nobody waits for a slow database to hear of a change.
-pub const COMMIT_SLOW_MS: u64 = 2_000;
-
-const _: () = assert!(BATCH_SAMPLES_MAX * MESSAGE_BYTES_MAX * 2 < SPOOL_RECORD_BYTES_MAX);
-const _: () = assert!(SPOOL_READ_BYTES <= SPOOL_RECORD_BYTES_MAX);
-
-/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
-/// again for logging in.
-pub const PG_CONNECT_MS_MAX: u64 = 3_000;
-/// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
-/// stopped process, a frozen disk) counts as away after this.
-pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
-/// Longest wait for a migration or for the lock before it, in milliseconds.
-pub const PG_MIGRATE_MS_MAX: u64 = 120_000;
-/// Bytes that are sent and not acknowledged for this long end a connection, in milliseconds.
-pub const PG_SILENT_MS_MAX: u64 = 10_000;
-/// A connection without traffic asks whether the other side is there after this, in milliseconds.
-pub const PG_KEEPALIVE_MS: u64 = 30_000;
+/// Rows of the original's table that are looked at in one step: some 20 ms of the server's time.
+pub const FEED_STEP_ROWS: usize = 10_000;
+/// Time between two looks at the original's table, and between two tries to reach it, in
+/// milliseconds: a change is to reach the shards within 3 s.
+pub const FEED_ROUND_MS: u64 = 1_000;
+/// Time between two steps of the sweep where the table tells of its changes, in milliseconds: what
+/// it cannot tell (a trigger that is switched off) is found all the same.
+pub const FEED_SWEEP_MS: u64 = 30_000;
+/// How long changes that come together are gathered, in milliseconds.
+pub const FEED_GATHER_MS: u64 = 50;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
-use engine::cli::{check, config_cmd, exit, look, remote, start, token, trial};
+use engine::cli::{check, config_cmd, exit, hist, look, remote, start, token, trial};
 
 fn main() -> ExitCode {
     if std::env::args_os().len() < 2 {
@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Monitors(monitors) => look::monitors(monitors, &style),
         Command::Results(results) => look::results(results, &style),
         Command::Token(args) => token::run(args, &style),
+        Command::Hist(args) => hist::run(args, &style),
         Command::Doctor(doctor) => look::doctor(doctor, &style),
         Command::Completions { shell } => {
             write_completions(*shell, &mut std::io::stdout());

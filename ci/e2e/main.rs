@@ -11,6 +11,7 @@ mod check;
 mod config;
 mod demo;
 mod fault;
+mod hist;
 mod kill;
 mod preflight;
 mod servers;

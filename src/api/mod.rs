@@ -12,7 +12,11 @@ use axum::routing::get;
 use prometheus_client::encoding::text;
 use prometheus_client::registry::Registry;
 
+use crate::metrics::latency::Shared;
+
 mod answer;
+
+pub mod hist;
 
 mod problem;
 
@@ -24,15 +28,22 @@ pub mod v1;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, and those of [`legacy`] and [`v1`]. Call
-/// within a runtime.
-pub fn routes(registry: Registry, legacy: legacy::Legacy, v1: v1::Setup) -> Router {
+/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, the page, and those of [`hist`], [`legacy`] and
+/// [`v1`]. Call within a runtime.
+pub fn routes(
+    registry: Registry,
+    collector: Shared,
+    legacy: legacy::Legacy,
+    v1: v1::Setup,
+) -> Router {
+    let histograms = hist::Histograms { collector, auth: Arc::clone(&legacy.auth) };
     Router::new()
         .route("/metrics", get(metrics))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(|| async { "ready\n" }))
         .with_state(Arc::new(registry))
         .merge(page::routes(Arc::clone(&legacy.auth), legacy.clock))
+        .merge(hist::routes(histograms))
         .merge(legacy::routes(legacy))
         .merge(v1::routes(v1))
 }

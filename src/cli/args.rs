@@ -19,9 +19,17 @@ use probes::spec::Family;
 use crate::cli::args_help as help;
 use crate::cli::token::TokenArgs;
 use crate::config::LogFormat;
-use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN};
+use crate::limits::{
+    HIST_INTERVAL_MS, RETENTION_DAYS_MAX, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN,
+};
 use crate::monitor::Kind;
 use crate::sample::Verdict;
+
+mod see;
+
+pub use see::{
+    HistArgs, HistCommand, HistDiff, HistDump, HistMerge, HistShow, RemoteArgs, SeriesArgs,
+};
 
 /// The page of metrics where neither flag nor file gives an address.
 pub const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8787);
@@ -82,6 +90,9 @@ pub enum Command {
     /// Make, show and remove tokens with which programs use the API
     #[command(after_help = help::TOKEN)]
     Token(TokenArgs),
+    /// Show, write, merge and compare latency histograms
+    #[command(after_help = help::HIST)]
+    Hist(HistArgs),
     /// Look at this host: what the engine needs, what is missing, how to fix it
     Doctor(DoctorArgs),
     /// Print the completions for a shell
@@ -127,6 +138,13 @@ pub struct StartArgs {
     #[arg(long, value_name = "DAYS", env = "ENGINE_RETENTION")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=i64::from(RETENTION_DAYS_MAX)))]
     pub retention: Option<u32>,
+    /// Write latency histograms to this folder on a schedule; SIGUSR1 writes them any time, by
+    /// default to `hist` in the data folder
+    #[arg(long, value_name = "DIR", env = "ENGINE_HIST_DIR")]
+    pub hist_dir: Option<PathBuf>,
+    /// Time between two of these dumps, 1s to 1d [default: 60s]
+    #[arg(long, value_name = "TIME", env = "ENGINE_HIST_INTERVAL", value_parser = parse_hist)]
+    pub hist_interval: Option<Duration>,
     /// Stop in order after this time: demos and tests
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
@@ -448,6 +466,15 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     };
     let millis = number.checked_mul(unit_ms).filter(|millis| *millis <= 100 * 365 * 86_400_000);
     millis.map(Duration::from_millis).ok_or_else(|| "more than 100 years".to_owned())
+}
+
+fn parse_hist(text: &str) -> Result<Duration, String> {
+    let every = parse_duration(text)?;
+    let millis = u64::try_from(every.as_millis()).unwrap_or(u64::MAX);
+    if !HIST_INTERVAL_MS.contains(&millis) {
+        return Err("1s to 1d is allowed".to_owned());
+    }
+    Ok(every)
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {

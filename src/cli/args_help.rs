@@ -116,3 +116,19 @@ Examples:
   engine token rm grafana
 
 A program sends it as `Authorization: Bearer eng_…`; /api/v1/openapi.json says what it may ask.";
+
+/// Below the commands of `hist`.
+pub const HIST: &str = "\
+Examples:
+  engine hist show                                    # of the running engine, since its start
+  engine hist show --subject ping_web --measure total
+  engine hist show hist/intervals.hlog --by-shard
+  engine hist dump --dir hist                         # .hlog, .hgrm, .json and .svg
+  engine hist merge monday.hlog tuesday.hlog -o both.hlog
+  engine hist diff before.hlog after.hlog
+
+Measures: resolve, connect, tls, wait and transfer are the phases; total counts from the actual
+start, since_due from the intended one, lag is the time between the two. Our own trouble is in lag
+only. A monitor with the tag `histogram` has histograms of its own: monitor-N.
+
+Exit codes: 0 done, 1 not, 2 wrong usage.";

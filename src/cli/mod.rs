@@ -56,6 +56,8 @@ pub mod trial;
 
 pub mod remote;
 
+pub mod hist;
+
 /// What `--json` prints: rows and findings as they are.
 ///
 /// # Errors

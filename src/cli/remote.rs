@@ -1,10 +1,10 @@
-//! `engine status` and `engine stop`: asks a running engine over its API.
+//! Asks a running engine over its API; `engine status` and `engine stop`.
 //!
 //! Owns: one HTTP exchange with an engine of ours, and the words about its answer. The answer is
-//! bounded in size and time.
+//! bounded in size and each step in time.
 
 use std::fmt::Write as _;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ use crate::config::database::Secret;
 use crate::limits::{REMOTE_ANSWER_BYTES_MAX, REMOTE_WAIT_MS};
 use crate::monitor::row::Interner;
 use crate::placement;
+
+/// Longest head of an answer, in bytes.
+const HEAD_BYTES_MAX: u64 = 16 * 1_024;
 
 /// Prints how the engine is; returns the exit code.
 pub fn status(args: &StartArgs) -> u8 {
@@ -66,33 +69,101 @@ fn status_text(answer: &Value) -> String {
 }
 
 fn ask(args: &StartArgs, method: &str, path: &str) -> Result<Value, Refusal> {
-    let allowed = placement::shard_cpus(None).map_err(unfit)?.len();
-    let layers = Layers::read(args, allowed)?;
-    let file = match layers.config() {
-        Some(path) => Loaded::read(&path, &mut Interner::default()).map_err(unfit)?.settings,
-        None => Default::default(),
-    };
-    let settled = layers.settle(&file)?;
-    let password = password(&settled)?;
-    let listen = reachable(settled.listen);
-    let unreached = |error: io::Error| {
+    let remote = Remote::of(args)?;
+    let body = remote.ask(method, path, REMOTE_ANSWER_BYTES_MAX)?;
+    serde_json::from_slice(&body)
+        .map_err(|_| failed(format!("what answers on {} is not this engine", remote.listen)))
+}
+
+/// A running engine.
+pub struct Remote {
+    listen: SocketAddr,
+    user: String,
+    password: Secret,
+}
+
+impl Remote {
+    /// The engine that a start with the same settings runs.
+    ///
+    /// # Errors
+    ///
+    /// The settings are wrong, or no password is known.
+    pub fn of(args: &StartArgs) -> Result<Remote, Refusal> {
+        let allowed = placement::shard_cpus(None).map_err(unfit)?.len();
+        let layers = Layers::read(args, allowed)?;
+        let file = match layers.config() {
+            Some(path) => Loaded::read(&path, &mut Interner::default()).map_err(unfit)?.settings,
+            None => Default::default(),
+        };
+        let settled = layers.settle(&file)?;
+        let password = password(&settled)?;
+        Ok(Remote { listen: reachable(settled.listen), user: settled.admin, password })
+    }
+
+    /// The body of the answer to a GET, at most `bytes_max` long.
+    ///
+    /// # Errors
+    ///
+    /// Nobody answers, or another status than 200 comes.
+    pub fn get(&self, path: &str, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
+        self.ask("GET", path, bytes_max)
+    }
+
+    fn ask(&self, method: &str, path: &str, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
+        let mut answer = self.open(method, path)?;
+        let mut body = Vec::new();
+        let read = answer.by_ref().take(bytes_max + 1).read_to_end(&mut body);
+        read.map_err(|error| self.unreached(&error))?;
+        if body.len() as u64 > bytes_max {
+            return Err(failed(format!("{} answers with too much for {path}", self.listen)));
+        }
+        Ok(body)
+    }
+
+    /// The body of the answer to a GET, to be read as it comes. No line may take longer than the
+    /// wait for a step.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Remote::get`].
+    pub fn open(&self, method: &str, path: &str) -> Result<impl BufRead + use<>, Refusal> {
+        let listen = self.listen;
+        let mut answer = self.send(method, path).map_err(|error| self.unreached(&error))?;
+        let head = head(&mut answer).map_err(|error| self.unreached(&error))?;
+        let status = status_of(&head)
+            .ok_or_else(|| failed(format!("what answers on {listen} does not speak HTTP")))?;
+        if status == 200 {
+            return Ok(answer);
+        }
+        let hint = match status {
+            401 => ": name or password are not those of the running engine".to_owned(),
+            429 => ": too many wrong passwords; try again in a minute".to_owned(),
+            _ => detail(answer),
+        };
+        Err(failed(format!("{listen} answers with status {status}{hint}")))
+    }
+
+    fn send(&self, method: &str, path: &str) -> io::Result<BufReader<TcpStream>> {
+        let wait = Duration::from_millis(REMOTE_WAIT_MS);
+        let mut stream = TcpStream::connect_timeout(&self.listen, wait)?;
+        stream.set_read_timeout(Some(wait))?;
+        stream.set_write_timeout(Some(wait))?;
+        let credentials = STANDARD.encode(format!("{}:{}", self.user, self.password.reveal()));
+        let listen = self.listen;
+        let request = format!(
+            "{method} {path} HTTP/1.0\r\nHost: {listen}\r\nAuthorization: Basic {credentials}\r\n\
+             Content-Length: 0\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes())?;
+        Ok(BufReader::new(stream))
+    }
+
+    fn unreached(&self, error: &io::Error) -> Refusal {
+        let listen = self.listen;
         failed(format!(
             "no engine answers on {listen}: {error}; is it running, and listening there?"
         ))
-    };
-    let answer = exchange(listen, method, path, &settled.admin, &password).map_err(unreached)?;
-    let (status, body) = split(&answer)
-        .ok_or_else(|| failed(format!("what answers on {listen} does not speak HTTP")))?;
-    if status != 200 {
-        let hint = match status {
-            401 => ": name or password are not those of the running engine",
-            429 => ": too many wrong passwords; try again in a minute",
-            _ => "",
-        };
-        return Err(failed(format!("{listen} answers with status {status}{hint}")));
     }
-    serde_json::from_slice(body)
-        .map_err(|_| failed(format!("what answers on {listen} is not this engine")))
 }
 
 fn password(settled: &Settled) -> Result<Secret, Refusal> {
@@ -114,35 +185,35 @@ fn reachable(listen: SocketAddr) -> SocketAddr {
     }
 }
 
-fn exchange(
-    listen: SocketAddr,
-    method: &str,
-    path: &str,
-    user: &str,
-    password: &Secret,
-) -> io::Result<Vec<u8>> {
-    let wait = Duration::from_millis(REMOTE_WAIT_MS);
-    let mut stream = TcpStream::connect_timeout(&listen, wait)?;
-    stream.set_read_timeout(Some(wait))?;
-    stream.set_write_timeout(Some(wait))?;
-    let credentials = STANDARD.encode(format!("{user}:{}", password.reveal()));
-    let request = format!(
-        "{method} {path} HTTP/1.0\r\nHost: {listen}\r\nAuthorization: Basic {credentials}\r\n\
-         Content-Length: 0\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.take(REMOTE_ANSWER_BYTES_MAX).read_to_end(&mut answer)?;
-    Ok(answer)
+/// The head of an answer, at most [`HEAD_BYTES_MAX`] long. What follows it is the body, ended by
+/// the end of the connection (RFC 9112 section 6.3).
+fn head(answer: &mut impl BufRead) -> io::Result<String> {
+    let mut head = String::new();
+    let mut limited = answer.take(HEAD_BYTES_MAX);
+    while limited.read_line(&mut head)? > 0 {
+        if head.ends_with("\r\n\r\n") {
+            break;
+        }
+    }
+    Ok(head)
 }
 
-/// Status and body of an answer that is ended by the end of the connection (RFC 9112 section 6.3).
-fn split(answer: &[u8]) -> Option<(u16, &[u8])> {
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = std::str::from_utf8(&answer[..end]).ok()?;
+fn status_of(head: &str) -> Option<u16> {
+    if !head.ends_with("\r\n\r\n") {
+        return None;
+    }
     let mut words = head.lines().next()?.split(' ');
     words.next().filter(|version| version.starts_with("HTTP/1."))?;
-    Some((words.next()?.parse().ok()?, &answer[end + 4..]))
+    words.next()?.parse().ok()
+}
+
+/// What a problem says about itself (RFC 9457), for people.
+fn detail(answer: impl BufRead) -> String {
+    let mut body = Vec::new();
+    let read = answer.take(HEAD_BYTES_MAX).read_to_end(&mut body);
+    let problem: Option<Value> = read.ok().and_then(|_| serde_json::from_slice(&body).ok());
+    let detail = problem.as_ref().and_then(|problem| problem["detail"].as_str());
+    detail.map_or_else(String::new, |detail| format!(": {}", printable(detail)))
 }
 
 #[cfg(test)]
@@ -152,10 +223,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_is_split_into_status_and_body() {
-        assert_eq!(split(b"HTTP/1.0 401 No\r\nA: b\r\n\r\n{}"), Some((401, &b"{}"[..])));
-        assert_eq!(split(b"SSH-2.0-x\r\n\r\n"), None);
-        assert_eq!(split(b"HTTP/1.0 200 OK\r\nA: b\r\n"), None);
+    fn an_answer_is_read_up_to_its_body() {
+        let status = |mut answer: &[u8]| {
+            let status = status_of(&head(&mut answer).unwrap());
+            (status, answer.len())
+        };
+        assert_eq!(status(b"HTTP/1.0 401 No\r\nA: b\r\n\r\n{}"), (Some(401), 2));
+        assert_eq!(status(b"SSH-2.0-x\r\n\r\n").0, None);
+        assert_eq!(status(b"HTTP/1.0 200 OK\r\nA: b\r\n").0, None);
     }
 
     #[test]

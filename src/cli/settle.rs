@@ -18,8 +18,10 @@ use crate::env::original::{
 };
 use crate::env::{Env, Origin};
 use crate::limits::{
-    INFLIGHT_DEFAULT, INFLIGHT_MIN, RESULTS_AGE_MS_DEFAULT, SHARDS_MAX, TIMEOUT_WEB_MS_ORIGINAL,
+    HIST_INTERVAL_MS_DEFAULT, INFLIGHT_DEFAULT, INFLIGHT_MIN, RESULTS_AGE_MS_DEFAULT, SHARDS_MAX,
+    TIMEOUT_WEB_MS_ORIGINAL,
 };
+use crate::monitor::row::written::show_ms;
 
 /// Why there is no start, or no clean end.
 #[derive(Debug)]
@@ -154,6 +156,10 @@ pub struct Settled {
     pub log_level: String,
     /// Where monitors and results are kept.
     pub database: Database,
+    /// Folder that latency histograms are written to on a schedule; `None` for no schedule.
+    pub hist_dir: Option<PathBuf>,
+    /// Time between two of these dumps, in milliseconds.
+    pub hist_interval_ms: u64,
     /// The original's time series.
     pub time_series: TimeSeries,
     /// Name for the API.
@@ -243,6 +249,7 @@ impl<'a> Layers<'a> {
         let listen = self.listen(file, selection)?;
         let (retention_days, log_format, log_level) = self.keeping(file)?;
         let database = self.database(file);
+        let (hist_dir, hist_interval_ms) = self.histograms(file)?;
         self.rest(selection);
         let Original { time_series, admin, password, domain, log_file, row_defaults, .. } =
             self.original.clone();
@@ -260,6 +267,8 @@ impl<'a> Layers<'a> {
             log_format,
             log_level,
             database,
+            hist_dir,
+            hist_interval_ms,
             time_series,
             admin,
             password,
@@ -463,6 +472,30 @@ impl<'a> Layers<'a> {
         let (database, from) = picked.unwrap_or((Database::Sqlite, Source::Default));
         self.show("database", &database, from);
         database
+    }
+
+    fn histograms(&mut self, file: &Settings) -> Result<(Option<PathBuf>, u64), Refusal> {
+        let ours = self.ours("ENGINE_HIST_DIR", "hist_dir")?.hist_dir;
+        let flag = ("hist-dir", self.args.hist_dir.clone());
+        let picked = self.pick(flag, ("ENGINE_HIST_DIR", ours), ("", None), file.hist_dir.clone());
+        let (folder, from) = match picked {
+            Some((folder, from)) => (Some(folder), from),
+            None => (None, Source::Default),
+        };
+        let shown = folder.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+        self.show("hist_dir", shown, from);
+
+        let ours = self.ours("ENGINE_HIST_INTERVAL", "hist_interval")?.hist_interval_ms;
+        let flag = self.args.hist_interval.map(|every| every.as_millis() as u64);
+        let picked = self.pick(
+            ("hist-interval", flag),
+            ("ENGINE_HIST_INTERVAL", ours),
+            ("", None),
+            file.hist_interval_ms,
+        );
+        let (millis, from) = picked.unwrap_or((HIST_INTERVAL_MS_DEFAULT, Source::Default));
+        self.show("hist_interval", show_ms(millis), from);
+        Ok((folder, millis))
     }
 
     /// What only the original's variables give, and the selection.

@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use crate::boot::{Applied, Engine, Options};
 use crate::cli::api_setup::{self, SetupError};
@@ -20,6 +21,7 @@ use crate::cli::style::Style;
 use crate::cli::{doctor, exit, logs, original_log};
 use crate::config::database::Database;
 use crate::config::{Loaded, Settings};
+use crate::control::histograms::{Histograms, Plan};
 use crate::control::{self, Control, Listener, Served};
 use crate::farm::Farm;
 use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
@@ -146,8 +148,9 @@ impl Run<'_> {
             reload(engine, &origin, &settled, interner);
             logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
         };
+        let histograms = Histograms::new(engine.published(), hist_plan(&settled));
         let (_changes, inbox) = changes();
-        let control = Control { started, reload, changes: inbox, stop };
+        let control = Control { started, reload, changes: inbox, stop, histograms };
         let ended = control::run(engine, listen, served, control);
         if let Some(feed) = feed {
             feed.end();
@@ -171,6 +174,14 @@ fn fill(
     log_applied(&engine.apply(SOURCE, loaded)?);
     logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
     Ok(served)
+}
+
+fn hist_plan(settled: &Settled) -> Plan {
+    let every = Duration::from_millis(settled.hist_interval_ms);
+    match &settled.hist_dir {
+        Some(folder) => Plan { folder: folder.clone(), every: Some(every) },
+        None => Plan { folder: settled.data_dir.join("hist"), every: None },
+    }
 }
 
 fn tell_facts(logs: &Logs, data_dir: &Path) {

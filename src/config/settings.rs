@@ -9,9 +9,9 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::database::Database;
-use crate::limits::{RETENTION_DAYS_MAX, SHARDS_MAX};
+use crate::limits::{HIST_INTERVAL_MS, RETENTION_DAYS_MAX, SHARDS_MAX};
 use crate::monitor::row::RowError;
-use crate::monitor::row::written::read_into;
+use crate::monitor::row::written::{duration_ms, read_into};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -53,6 +53,10 @@ pub struct Settings {
     pub log_format: Option<LogFormat>,
     /// Where monitors and results are kept.
     pub database: Option<Database>,
+    /// Folder that latency histograms are written to on a schedule.
+    pub hist_dir: Option<PathBuf>,
+    /// Time between two of these dumps, in milliseconds.
+    pub hist_interval_ms: Option<u64>,
 }
 
 impl Settings {
@@ -65,6 +69,8 @@ impl Settings {
         "retention_days",
         "log_format",
         "database",
+        "hist_dir",
+        "hist_interval",
     ];
 
     /// Sets one key from its value; null leaves it absent.
@@ -86,6 +92,13 @@ impl Settings {
                 self.retention_days = days.map(|number| number as u32);
             }
             "data_dir" => self.data_dir = text(key, value)?.map(PathBuf::from),
+            "hist_dir" => self.hist_dir = text(key, value)?.map(PathBuf::from),
+            "hist_interval" => {
+                let fix = "write a time from 1s to 1d, such as 60s";
+                self.hist_interval_ms = parsed(key, value, fix, |text| {
+                    duration_ms(text).filter(|millis| HIST_INTERVAL_MS.contains(millis))
+                })?;
+            }
             "listen" => {
                 self.listen =
                     parsed(key, value, "write it like 127.0.0.1:9090 or [::1]:9090", |text| {
@@ -159,7 +172,7 @@ mod tests {
     #[test]
     fn every_setting_is_read() {
         let mut settings = Settings::default();
-        let values = ["8", "data", "127.0.0.1:9090", "4096", "30", "json", "SQLite"];
+        let values = ["8", "data", "127.0.0.1:9090", "4096", "30", "json", "SQLite", "hist", "5m"];
         for (key, value) in Settings::KEYS.iter().zip(values) {
             settings.set(key, &Value::from(value)).unwrap();
         }
@@ -172,6 +185,8 @@ mod tests {
             retention_days: Some(30),
             log_format: Some(LogFormat::Json),
             database: Some(Database::Sqlite),
+            hist_dir: Some("hist".into()),
+            hist_interval_ms: Some(300_000),
         };
         assert_eq!(settings, expected);
     }

@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hdrhistogram::Histogram;
 
 use crate::ids::ShardId;
+use crate::metrics::latency::Handover;
 use crate::metrics::ledger::Ledger;
 
 /// Longest lag the histogram tells apart, in microseconds: 1 minute.
@@ -79,23 +80,38 @@ pub fn lag_histogram() -> Histogram<u32> {
     }
 }
 
-/// Where the latest snapshot of one shard is found. Clones share it.
+/// Where the latest snapshot and the histograms of one shard are found. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Published(Arc<Mutex<Snapshot>>);
+pub struct Published {
+    shard: ShardId,
+    snapshot: Arc<Mutex<Snapshot>>,
+    handover: Handover,
+}
 
 impl Published {
     /// A place for the snapshots of `shard`.
     pub fn new(shard: ShardId) -> Published {
-        Published(Arc::new(Mutex::new(Snapshot::empty(shard))))
+        let snapshot = Arc::new(Mutex::new(Snapshot::empty(shard)));
+        Published { shard, snapshot, handover: Handover::default() }
+    }
+
+    /// Whose they are.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// Where the histograms are handed over.
+    pub fn handover(&self) -> &Handover {
+        &self.handover
     }
 
     /// Replaces the snapshot.
     pub fn publish(&self, snapshot: Snapshot) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
     }
 
     /// The latest one.
     pub fn latest(&self) -> Snapshot {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }

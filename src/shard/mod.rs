@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::ids::{MonitorId, ShardId, Slot, SlotRef, Tick};
 use crate::limits::{STALL_MS, STARTS_PER_TURN_MAX, TICK_MS, WORDS_PER_SECOND_MAX};
 use crate::messages::{Assign, Command};
+use crate::metrics::latency::{Handover, Latency};
 use crate::metrics::ledger::Ledger;
 use crate::metrics::snapshot::{Snapshot, lag_histogram};
 use crate::monitor::message::{self, Told};
@@ -57,6 +58,7 @@ pub struct Shard {
     due: DueList,
     ledger: Ledger,
     lag: Histogram<u32>,
+    latency: Box<Latency>,
     outbox: Outbox,
     draining: bool,
     monitors: [u64; 5],
@@ -81,6 +83,7 @@ impl Shard {
             due: DueList::default(),
             ledger: Ledger::default(),
             lag: lag_histogram(),
+            latency: Box::default(),
             outbox: Outbox::new(id),
             draining: false,
             monitors: [0; 5],
@@ -189,6 +192,16 @@ impl Shard {
         &mut self.outbox
     }
 
+    /// Hands the latency histograms over, where somebody has asked for them.
+    pub fn hand_over(&mut self, handover: &Handover) {
+        handover.exchange(&mut self.latency);
+    }
+
+    /// Hands over what is left of them at the end.
+    pub fn leave(&mut self, handover: &Handover) {
+        handover.leave(std::mem::take(&mut self.latency));
+    }
+
     /// The ledger.
     pub fn ledger(&self) -> &Ledger {
         &self.ledger
@@ -221,6 +234,7 @@ impl Shard {
     fn assign(&mut self, assign: Assign, now: Now) {
         let Assign { monitor, state } = assign;
         let (id, interval_ms, paused) = (monitor.id, monitor.timing.interval_ms, monitor.paused);
+        self.latency.prepare(monitor.kind);
         let Some(slot) = self.table.slot(id) else {
             let slot = self.table.insert(monitor, state);
             self.monitors[state.verdict as usize] += 1;
@@ -338,6 +352,10 @@ impl Shard {
         hot.activity = Activity::Idle;
         let sample = sample_of(id, at_ms, hot.lag_us, hot.attempts, to, &attempt);
         let attempts = hot.attempts;
+        // A turn has one `now`, and a quick attempt ends within the turn that started it.
+        let known = u64::from(sample.lag_us) + u64::from(sample.total_us);
+        let since_due_us = now.unix_us.saturating_sub(at_ms * 1_000).max(known);
+        self.latency.record(kind, &sample, since_due_us, monitor.timing.interval_ms * 1_000);
         if let Some(from) = changed {
             self.monitors[from as usize] -= 1;
             self.monitors[to as usize] += 1;

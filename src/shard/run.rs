@@ -182,6 +182,7 @@ impl Loop {
             ..self.shard.snapshot()
         };
         self.published.publish(snapshot);
+        self.shard.hand_over(self.published.handover());
     }
 
     /// Ends what is in flight as cancelled and waits for the store to take the rest.
@@ -192,6 +193,7 @@ impl Loop {
         self.take_finished(now);
         self.shard.outbox().seal();
         self.publish();
+        self.shard.leave(self.published.handover());
         while let Some(batch) = self.shard.outbox().pop() {
             if self.store.give(batch).is_err() {
                 break;

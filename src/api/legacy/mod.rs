@@ -127,6 +127,16 @@ impl Api {
     }
 }
 
+/// Lets in programs that are known.
+///
+/// # Errors
+///
+/// The answer to anybody else.
+pub fn admit(auth: &Auth, parts: &Parts, now_ms: u64) -> Result<Who, Response> {
+    let who = auth.who(&given(parts), now_ms);
+    who.map_err(|denied| Refused { denied, of_programs: true }.into())
+}
+
 /// Nobody who is known.
 struct Refused {
     denied: Denied,

@@ -1,0 +1,127 @@
+//! Flags of the commands that look at a running engine or at its files.
+
+use std::path::PathBuf;
+
+use clap::{Args as FlagSet, Subcommand};
+
+use super::StartArgs;
+
+/// Which running engine is asked: the one that a start with the same settings runs.
+#[derive(Clone, Debug, Default, FlagSet)]
+pub struct RemoteArgs {
+    /// File with the settings of the running engine
+    #[arg(short, long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Folder of the running engine's data [default: as for start]
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Address that the running engine listens on [default: as for start]
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<std::net::SocketAddr>,
+}
+
+impl From<&RemoteArgs> for StartArgs {
+    fn from(remote: &RemoteArgs) -> StartArgs {
+        StartArgs {
+            config: remote.config.clone(),
+            data_dir: remote.data_dir.clone(),
+            listen: remote.listen,
+            ..StartArgs::default()
+        }
+    }
+}
+
+/// Flags of `hist`.
+#[derive(Debug, FlagSet)]
+pub struct HistArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub what: HistCommand,
+}
+
+/// What to do with histograms.
+#[derive(Debug, Subcommand)]
+pub enum HistCommand {
+    /// Show percentiles; bars too where one series is chosen
+    Show(HistShow),
+    /// Write every form to a folder: .hlog, .hgrm, .json, .svg
+    Dump(HistDump),
+    /// Add logs up, without loss
+    Merge(HistMerge),
+    /// Compare two logs
+    Diff(HistDiff),
+}
+
+/// Which series.
+#[derive(Clone, Debug, Default, FlagSet)]
+pub struct SeriesArgs {
+    /// Only this type, or monitor-N
+    #[arg(long, value_name = "NAME")]
+    pub subject: Option<String>,
+    /// Only this one: resolve, connect, tls, wait, transfer, total, since_due, lag
+    #[arg(long, value_name = "MEASURE")]
+    pub measure: Option<String>,
+    /// Keep the shards apart
+    #[arg(long)]
+    pub by_shard: bool,
+}
+
+/// Flags of `hist show`.
+#[derive(Debug, FlagSet)]
+pub struct HistShow {
+    /// Interval logs [default: ask the running engine]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Which.
+    #[command(flatten)]
+    pub series: SeriesArgs,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `hist dump`.
+#[derive(Debug, FlagSet)]
+pub struct HistDump {
+    /// Interval logs [default: ask the running engine]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Folder to write to
+    #[arg(long, value_name = "DIR", default_value = "hist")]
+    pub dir: PathBuf,
+    /// Which.
+    #[command(flatten)]
+    pub series: SeriesArgs,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+/// Flags of `hist merge`.
+#[derive(Debug, FlagSet)]
+pub struct HistMerge {
+    /// Interval logs
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Log to write
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+}
+
+/// Flags of `hist diff`.
+#[derive(Debug, FlagSet)]
+pub struct HistDiff {
+    /// Interval log of the time before
+    pub before: PathBuf,
+    /// Interval log of the time after
+    pub after: PathBuf,
+    /// Which.
+    #[command(flatten)]
+    pub series: SeriesArgs,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
