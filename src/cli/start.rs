@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::api::v1::writes;
 use crate::boot::{Applied, Engine, Options};
 use crate::cli::api_setup::{self, SetupError};
 use crate::cli::args::StartArgs;
@@ -26,7 +27,7 @@ use crate::control::{self, Control, Listener, Served};
 use crate::farm::Farm;
 use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
 use crate::logs::Logs;
-use crate::messages::changes;
+use crate::messages::{Changes, changes};
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
@@ -112,7 +113,9 @@ impl Run<'_> {
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
         let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
-        let served = match fill(&mut engine, &settled, loaded, &asked_to_stop, logs) {
+        let (to_control, inbox) = changes();
+        let ways = (Arc::clone(&asked_to_stop), to_control);
+        let served = match fill(&mut engine, &settled, loaded, interner, ways, logs) {
             Ok(served) => served,
             Err(error) => {
                 let ended = engine.finish();
@@ -149,7 +152,6 @@ impl Run<'_> {
             logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
         };
         let histograms = Histograms::new(engine.published(), hist_plan(&settled));
-        let (_changes, inbox) = changes();
         let control = Control { started, reload, changes: inbox, stop, histograms };
         let ended = control::run(engine, listen, served, control);
         if let Some(feed) = feed {
@@ -164,14 +166,19 @@ fn fill(
     engine: &mut Engine,
     settled: &Settled,
     loaded: Loaded,
-    stop: &Arc<AtomicBool>,
+    interner: &mut Interner,
+    (stop, to_control): (Arc<AtomicBool>, Changes),
     logs: Option<&Logs>,
 ) -> Result<Served, SetupError> {
-    let served = api_setup::served(settled, engine, Arc::clone(stop))?;
+    let served = api_setup::served(settled, engine, stop, to_control)?;
     if let Some(logs) = logs.cloned() {
         engine.store().tap(move |batches| logs.record(batches))?;
     }
     log_applied(&engine.apply(SOURCE, loaded)?);
+    let added = api_setup::added(&*served.v1.readers, interner)?;
+    if !added.monitors.is_empty() {
+        log_applied(&engine.apply(writes::SOURCE, added)?);
+    }
     logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
     Ok(served)
 }

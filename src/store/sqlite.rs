@@ -99,6 +99,18 @@ impl Store for SqliteStore {
         Ok(report)
     }
 
+    fn edit_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+        gone: &[MonitorId],
+    ) -> Result<SyncReport, StoreError> {
+        let transaction = begin(&mut self.conn)?;
+        let report = sync::edit(&transaction, source, rows, gone, wall_millis())?;
+        transaction.commit()?;
+        Ok(report)
+    }
+
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
         let mut statement = self.conn.prepare(STATES)?;
         let states = statement.query_map([], state_row)?;

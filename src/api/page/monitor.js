@@ -1,8 +1,9 @@
 // One monitor: what is held to be true, since when, how fast it answers and what it said last.
 
-import { get } from "/assets/api.js";
 import { latency } from "/assets/chart.js";
+import { get, send } from "/assets/api.js";
 import { empty, h, link, panel, tags, verdict } from "/assets/dom.js";
+import { edit, remove } from "/assets/edit.js";
 import { ago, clock, count, day, duration, micros, percent, stamp } from "/assets/format.js";
 
 const RANGES = [["1 h", 3_600_000], ["24 h", 86_400_000], ["7 d", 7 * 86_400_000]];
@@ -10,7 +11,7 @@ const PHASES = [["resolve", "name to address"], ["connect", "connect"], ["tls", 
 const STEPS = 120;
 const LIVE_EVERY_MS = 3_000;
 
-export async function monitor({ id }) {
+export async function monitor({ id, go }) {
   const of = `/monitors/${id}`;
   let range = RANGES[0][1];
   const place = h("div", { class: "chart-place" });
@@ -40,13 +41,29 @@ export async function monitor({ id }) {
     made = await history();
     drawChart();
   };
+  const again = async () => {
+    facts = await read();
+    draw();
+  };
+  // Monitors of a file or a table are changed there.
+  const actions = (now) => {
+    if (now.source !== "api") return null;
+    const resting = now.verdict === "paused";
+    const turn = async (event) => {
+      event.target.disabled = true;
+      await send("POST", `${of}/${resting ? "resume" : "pause"}`).catch(() => null);
+      await again();
+    };
+    const button = (text, onclick) => h("button", { class: "button", type: "button", onclick }, text);
+    return h("span", { class: "end filters" }, button(resting ? "Resume" : "Pause", turn), button("Edit", () => edit(now, again)), button("Remove", () => remove(now, go)));
+  };
   const top = h("div", { class: "title" });
   const upPlace = h("div");
   const detail = h("div", { class: "two" });
   const words = h("div");
   const draw = () => {
     const [now, results, uptime, evidence, certificates, changes] = facts;
-    top.replaceChildren(...head(now));
+    top.replaceChildren(...head(now, actions(now)));
     upPlace.replaceChildren(uptimePanel(uptime));
     detail.replaceChildren(lastPanel(results.results[0]), side(now, certificates));
     words.replaceChildren(h("div", { class: "two" }, evidencePanel(evidence), changesPanel(changes)));
@@ -74,10 +91,10 @@ export async function monitor({ id }) {
   };
 }
 
-function head(now) {
+function head(now, actions) {
   return [
     h("p", { class: "note" }, link("/monitors", {}, "Monitors"), " / ", `#${now.id}`),
-    h("div", { class: "title-row" }, h("h1", {}, now.name), verdict(now.verdict, true), now.since_ms && h("span", { class: "soft" }, `for ${duration(Date.now() - now.since_ms)}`)),
+    h("div", { class: "title-row" }, h("h1", {}, now.name), verdict(now.verdict, true), now.since_ms && h("span", { class: "soft" }, `for ${duration(Date.now() - now.since_ms)}`), actions),
     h("p", { class: "title-row soft" }, h("code", {}, now.target), tags(now.tags)),
     now.problem && h("p", { class: "banner", role: "alert" }, h("strong", {}, "Cannot run"), now.problem),
     now.verdict !== "up" && now.message && h("p", {}, now.result && h("code", {}, now.result), " ", now.message),

@@ -183,7 +183,8 @@ fn bounded<N: PartialOrd + std::fmt::Display + From<u8>>(
     }
 }
 
-fn monitor_id(text: &str) -> Result<MonitorId, Problem> {
+/// The number in an address.
+pub(super) fn monitor_id(text: &str) -> Result<MonitorId, Problem> {
     let detail = || format!("{text:?} is not the number of a monitor");
     text.parse().map(MonitorId).map_err(|_| Problem::field("id", detail()))
 }

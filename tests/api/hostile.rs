@@ -8,7 +8,7 @@ use engine::sample::SampleBatch;
 use engine::store::NewMonitor;
 use probes::outcome::{CertFacts, CertInfo, Detail};
 
-use super::made::{bad, batch, monitor};
+use crate::made::{bad, batch, monitor};
 
 /// What a word wants to do: leave a mark that the tests find.
 const MARK: &str = "window.__xss=1";

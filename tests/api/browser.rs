@@ -136,6 +136,11 @@ impl Browser {
         self.size(width, 900);
     }
 
+    /// Forgets the log: what is in it was wanted.
+    pub fn forget_log(&self) {
+        send(&format!("{}/se/log", self.session), &json!({ "type": "browser" }));
+    }
+
     /// Nothing was refused by the policy, nothing ran that should not, no script failed.
     pub fn assert_clean(&self, what: &str) {
         let refused = self.run("return window.__refused");
