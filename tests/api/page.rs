@@ -7,7 +7,7 @@ use engine::ids::MonitorId;
 use engine::limits::API_PAGE_ROWS_MAX;
 use engine::messages::BatchSink;
 use engine::monitor::Kind;
-use engine::sample::{SampleBatch, Verdict};
+use engine::sample::{Sample, SampleBatch, Verdict};
 use engine::store::NewMonitor;
 
 use crate::browser::Browser;
@@ -27,7 +27,7 @@ fn some(count: u64) -> (Vec<NewMonitor>, Vec<SampleBatch>) {
         let due_ms = begin_ms + minute * 60_000;
         let samples = (1..=count).map(|id| match id % 9 == 0 && minute >= 20 {
             true => bad(id, due_ms),
-            false => good(id, due_ms),
+            false => Sample { total_us: wobble(id * 61 + minute), ..good(id, due_ms) },
         });
         let mut batch = batch(minute + 1, samples.collect(), "TCP connection refused");
         if minute > 20 {
@@ -36,6 +36,12 @@ fn some(count: u64) -> (Vec<NewMonitor>, Vec<SampleBatch>) {
         batch
     });
     (monitors.collect(), minutes.collect())
+}
+
+/// A response time that is another one each time, in microseconds.
+fn wobble(seed: u64) -> u32 {
+    let random = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44;
+    60_000 + (random % 45_000) as u32 + if random.is_multiple_of(13) { 90_000 } else { 0 }
 }
 
 /// Logs in as a person does.
