@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
-use engine::cli::{check, config_cmd, exit, hist, look, remote, start, token, trial};
+use engine::cli::{bench, check, config_cmd, exit, hist, look, remote, start, token, trial};
 
 fn main() -> ExitCode {
     if std::env::args_os().len() < 2 {
@@ -32,6 +32,8 @@ fn main() -> ExitCode {
         Command::Token(args) => token::run(args, &style),
         Command::Hist(args) => hist::run(args, &style),
         Command::Doctor(doctor) => look::doctor(doctor, &style),
+        Command::Bench(args) => bench::run(args, &style),
+        Command::BenchFarm(args) => bench::serve_targets(args),
         Command::Completions { shell } => {
             write_completions(*shell, &mut std::io::stdout());
             exit::OK

@@ -196,17 +196,27 @@ fn changes(browser: &Browser) {
     fill("name", "added-here");
     fill("tags", "eu, new");
     browser.click("dialog [type=submit]");
-    browser.until("its own page", "return document.querySelector('h1')?.innerText === 'added-here'");
+    browser
+        .until("its own page", "return document.querySelector('h1')?.innerText === 'added-here'");
     assert!(browser.text(".title").contains("eu\nnew"), "{}", browser.text(".title"));
     let press = |at: u32| browser.click(&format!(".title .end button:nth-child({at})"));
     press(1);
-    browser.until("it is paused", "return document.querySelector('.title .pill').innerText === 'paused'");
+    browser.until(
+        "it is paused",
+        "return document.querySelector('.title .pill').innerText === 'paused'",
+    );
     press(1);
-    browser.until("it goes on", "return document.querySelector('.title .pill').innerText === 'pending'");
+    browser.until(
+        "it goes on",
+        "return document.querySelector('.title .pill').innerText === 'pending'",
+    );
     press(2);
     fill("target", "127.0.0.1:10");
     browser.click("dialog [type=submit]");
-    browser.until("it is changed", "return document.querySelector('.title code').innerText === '127.0.0.1:10'");
+    browser.until(
+        "it is changed",
+        "return document.querySelector('.title code').innerText === '127.0.0.1:10'",
+    );
     press(3);
     browser.click("dialog [type=submit]");
     browser.until("the list", "return location.pathname === '/monitors'");

@@ -199,11 +199,7 @@ impl V1 {
         }
     }
 
-    async fn put_one(
-        &self,
-        row: MonitorRow,
-        checked: Checked,
-    ) -> Result<MonitorId, Problem> {
+    async fn put_one(&self, row: MonitorRow, checked: Checked) -> Result<MonitorId, Problem> {
         let report = self.edit(vec![row], vec![checked], Vec::new()).await?;
         if let Some(refused) = report.refused.first() {
             return Err(taken(&refused.reason));
