@@ -18,6 +18,7 @@ use probes::spec::Family;
 
 use crate::cli::args_bench::{BenchArgs, BenchFarmArgs};
 use crate::cli::args_help as help;
+use crate::cli::change::MonitorsCommand;
 use crate::cli::token::TokenArgs;
 use crate::config::LogFormat;
 use crate::limits::{
@@ -355,8 +356,11 @@ pub struct ValidateArgs {
 
 /// Flags of `monitors`.
 #[derive(Debug, FlagSet)]
-#[command(after_help = help::MONITORS)]
+#[command(after_help = help::MONITORS, args_conflicts_with_subcommands = true)]
 pub struct MonitorsArgs {
+    /// What to change; without one the monitors are shown.
+    #[command(subcommand)]
+    pub command: Option<MonitorsCommand>,
     /// Folder of the engine's data [default: as for start]
     #[arg(long, value_name = "DIR", env = "ENGINE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,

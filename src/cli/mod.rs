@@ -60,6 +60,8 @@ pub mod bench;
 
 pub mod remote;
 
+pub mod change;
+
 pub mod hist;
 
 /// What `--json` prints: rows and findings as they are.
