@@ -20,7 +20,7 @@ use crate::cli::style::printable;
 use crate::cli::{exit, look};
 use crate::config::Loaded;
 use crate::ids::MonitorId;
-use crate::limits::{API_BULK_ROWS, API_ROW_BYTES_MAX, FLEET_READ_ROWS};
+use crate::limits::{API_BULK_ROWS, FLEET_READ_ROWS, REMOTE_ANSWER_BYTES_MAX};
 use crate::monitor::row::Interner;
 use crate::store::{OpenReader, SqliteFolder};
 
@@ -177,11 +177,10 @@ fn number(remote: &Remote, monitor: &str) -> Result<u64, Refusal> {
     if let Ok(id) = monitor.parse() {
         return Ok(id);
     }
-    let text: String = form_urlencoded::byte_serialize(monitor.as_bytes()).collect();
-    let path = format!("/api/v1/monitors?limit=200&text={text}");
-    let page = parsed(&remote.get(&path, API_ROW_BYTES_MAX as u64 * 200)?)?;
-    let rows = page["monitors"].as_array().map_or(&[][..], Vec::as_slice);
-    let found = rows.iter().find(|row| row["name"] == monitor);
+    let name: String = form_urlencoded::byte_serialize(monitor.as_bytes()).collect();
+    let page = remote.get(&format!("/api/v1/monitors?name={name}"), REMOTE_ANSWER_BYTES_MAX)?;
+    let page = parsed(&page)?;
+    let found = page["monitors"].get(0);
     found.and_then(|row| row["id"].as_u64()).ok_or_else(|| {
         failed(format!("there is no monitor {monitor:?}; `engine monitors` lists them"))
     })

@@ -266,6 +266,8 @@ async fn a_monitor_is_added_changed_paused_and_removed_and_its_shard_is_told_eac
     );
     let again = api.put("POST /api/v1/monitors", &row("new")).await;
     assert_eq!((again.status, &again.json()["id"]), (200, &5.into()), "sent twice, there once");
+    assert_eq!(names(&api.json("/monitors?name=new").await), ["new"], "by name at once");
+    assert_eq!(api.json("/monitors?name=5").await["total"], 0, "a number is no name");
     let changed =
         api.put("PATCH /api/v1/monitors/5", &json!({ "interval": 60, "tags": ["x"] })).await;
     assert_eq!((changed.status, &changed.json()["interval_ms"]), (200, &60_000.into()));
