@@ -14,14 +14,17 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::alert::AlertCounters;
 use crate::api;
 use crate::api::legacy::Legacy;
 use crate::api::v1;
 use crate::boot::{Engine, EngineError};
+use crate::clock::wall_millis;
 use crate::limits::DRAIN_MS_MAX;
 use crate::messages::{Change, ChangeInbox, Pending};
 use crate::metrics::page::Page;
 
+pub mod directory;
 pub mod histograms;
 pub mod view;
 
@@ -97,6 +100,8 @@ pub struct Served {
     pub legacy: Legacy,
     /// What the API works with.
     pub v1: v1::Setup,
+    /// What alerting counts; `None` where nobody is told.
+    pub alerts: Option<Arc<AlertCounters>>,
 }
 
 /// Runs the control thread until the engine has stopped, for whatever reason.
@@ -113,9 +118,11 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
+        let of_alerts = served.alerts.clone();
         let page = Page::registry(engine.published(), move || {
             let mut counts = of_store();
             of_api.add_to(&mut counts);
+            of_alerts.iter().for_each(|alerts| alerts.add_to(&mut counts, wall_millis()));
             counts
         });
         let listener = TcpListener::from_std(listener.0)?;

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::boot::{Engine, EngineError, Options};
-use crate::config::{Loaded, Settings};
+use crate::config::Loaded;
 use crate::limits::{DRAIN_MS_MAX, INFLIGHT_DEFAULT};
 use crate::placement::{self, PlacementError};
 use crate::preflight;
@@ -242,7 +242,7 @@ fn start(
         let _ = seen.compare_exchange(0, micros, Ordering::Relaxed, Ordering::Relaxed);
     });
     tapped.map_err(EngineError::from)?;
-    let loaded = Loaded { settings: Settings::default(), monitors };
+    let loaded = Loaded { monitors, ..Loaded::default() };
     let applied = engine.apply("bench", loaded)?;
     let load = Load {
         seconds: began.elapsed().as_secs_f64(),

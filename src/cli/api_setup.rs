@@ -92,7 +92,7 @@ pub fn served(
         started_ms: wall_millis(),
         clock: wall_millis,
     };
-    Ok(Served { legacy, v1 })
+    Ok(Served { legacy, v1, alerts: None })
 }
 
 /// The monitors that were added over the API. A row that this version cannot read is kept and shown

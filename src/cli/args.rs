@@ -92,6 +92,9 @@ pub enum Command {
     /// Make, show and remove tokens with which programs use the API
     #[command(after_help = help::TOKEN)]
     Token(TokenArgs),
+    /// Try a channel, or see which notices wait
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Show, write, merge and compare latency histograms
     #[command(after_help = help::HIST)]
     Hist(HistArgs),
@@ -379,6 +382,39 @@ pub struct MonitorsArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What can be done with alerts.
+#[derive(Debug, Subcommand)]
+pub enum AlertCommand {
+    /// Show the notices that wait, and what became of the others of the last day
+    List(AlertListArgs),
+    /// Send a test notice over one channel, now
+    Test(AlertTestArgs),
+}
+
+/// Flags of `alert list`.
+#[derive(Debug, FlagSet)]
+pub struct AlertListArgs {
+    /// Folder of the engine's data [default: as for start]
+    #[arg(long, value_name = "DIR", env = "ENGINE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub limit: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `alert test`.
+#[derive(Debug, FlagSet)]
+pub struct AlertTestArgs {
+    /// The name of the channel
+    pub channel: String,
+    /// File with the channels
+    #[arg(short, long, value_name = "FILE", env = "ENGINE_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// Flags of `results`.

@@ -54,6 +54,8 @@ pub mod api_setup;
 
 pub mod start;
 
+pub mod alerting;
+
 pub mod trial;
 
 pub mod bench;

@@ -14,6 +14,7 @@ use crate::cli::exit;
 use crate::config::database::{Database, MASK, Secret};
 use crate::config::guard::GuardPlan;
 use crate::config::{Entry, Loaded, LogFormat, Settings};
+use crate::env::alerting::Alerting;
 use crate::env::original::{
     CHECK_INTERVAL_MS_DEFAULT, Original, PORT_DEFAULT, RowDefaults, TimeSeries,
 };
@@ -173,6 +174,8 @@ pub struct Settled {
     pub password: Option<Secret>,
     /// Host of the dashboard's Home link.
     pub domain: String,
+    /// What the original's variables say about telling people.
+    pub alerting: Alerting,
     /// The one file for all lines of the original's log.
     pub log_file: Option<PathBuf>,
     /// The roots that handshakes trust, where a `.env` file names them.
@@ -257,8 +260,9 @@ impl<'a> Layers<'a> {
         let (hist_dir, hist_interval_ms) = self.histograms(file)?;
         let guard = self.guard(file, &database)?;
         self.rest(selection);
-        let Original { time_series, admin, password, domain, log_file, row_defaults, .. } =
-            self.original.clone();
+        let Original {
+            time_series, admin, password, domain, alerting, log_file, row_defaults, ..
+        } = self.original.clone();
         // What is in the process environment is read by the certificate loader itself.
         let in_file = |name| self.env.get(name).is_some_and(|var| var.origin != Origin::Process);
         let roots = self.original.roots.clone().filter(|_| in_file("SSL_CERT_FILE"));
@@ -280,6 +284,7 @@ impl<'a> Layers<'a> {
             admin,
             password,
             domain,
+            alerting,
             log_file,
             roots,
             row_defaults,
@@ -532,6 +537,12 @@ impl<'a> Layers<'a> {
         for (setting, value) in values {
             let from = self.original_source(setting);
             self.show(setting, value, from);
+        }
+        for setting in ["telegram", "email", "firebase"] {
+            let channels = &self.original.alerting.channels;
+            let made = channels.iter().any(|channel| channel.name == setting);
+            let from = self.original_source(setting);
+            self.show(setting, if made { "on" } else { "off" }, from);
         }
         let from = |given: bool, flag| if given { Source::Flag(flag) } else { Source::Default };
         let limit = selection.limit.map_or("all".to_owned(), |limit| limit.to_string());

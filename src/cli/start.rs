@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::alert::Alerts;
 use crate::api::v1::writes;
 use crate::boot::{Applied, Engine, Options};
 use crate::cli::api_setup::{self, SetupError};
@@ -19,7 +20,7 @@ use crate::cli::feed::Feed;
 use crate::cli::instance::Instance;
 use crate::cli::settle::{Layers, Refusal, Settled, failed, unfit};
 use crate::cli::style::Style;
-use crate::cli::{doctor, exit, logs, original_log};
+use crate::cli::{alerting, doctor, exit, logs, original_log};
 use crate::config::database::Database;
 use crate::config::{Loaded, Settings};
 use crate::control::histograms::{Histograms, Plan};
@@ -111,19 +112,18 @@ impl Run<'_> {
         let listen = Listener::bind(settled.listen).map_err(unfit)?;
         let address = listen.address().map_err(unfit)?;
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
+        let channels = alerting::channels(&loaded.channels, &settled).map_err(unfit)?;
         let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
+        let alerts = match alerting::begin(channels, &settled, &engine) {
+            Ok(alerts) => alerts,
+            Err(error) => return Err(unfit(ended_early(engine, error))),
+        };
         let (to_control, inbox) = changes();
         let ways = (Arc::clone(&asked_to_stop), to_control);
-        let served = match fill(&mut engine, &settled, loaded, interner, ways, logs) {
+        let mut served = match fill(&mut engine, &settled, loaded, interner, ways, logs) {
             Ok(served) => served,
-            Err(error) => {
-                let ended = engine.finish();
-                return Err(failed(format!(
-                    "{error}{}",
-                    ended.err().map_or(String::new(), |more| format!("; {more}"))
-                )));
-            }
+            Err(error) => return Err(failed(ended_early(engine, error))),
         };
         let started = || {
             tracing::info!(
@@ -145,20 +145,36 @@ impl Run<'_> {
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
             let asked = asked_to_stop.load(Ordering::Relaxed);
-            watched || asked || until.is_some_and(|until| std::time::Instant::now() >= until)
+            let silent = alerts.as_ref().is_some_and(Alerts::is_finished);
+            watched
+                || asked
+                || silent
+                || until.is_some_and(|until| std::time::Instant::now() >= until)
         };
         let reload = |engine: &mut Engine| {
             reload(engine, &origin, &settled, interner);
+            alerts.iter().for_each(|alerts| alerts.teller().monitors_changed());
             logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
         };
+        served.alerts = alerts.as_ref().map(Alerts::counters);
         let histograms = Histograms::new(engine.published(), hist_plan(&settled));
         let control = Control { started, reload, changes: inbox, stop, histograms };
         let ended = control::run(engine, listen, served, control);
+        // After the engine: its last changes go into the outbox too.
+        if let Some(alerts) = alerts {
+            alerts.stop();
+        }
         if let Some(feed) = feed {
             feed.end();
         }
         ended.map_err(failed)
     }
+}
+
+/// Ends an engine that was not filled, and says both why and what came of it.
+fn ended_early(engine: Engine, error: impl ToString) -> String {
+    let ended = engine.finish().err();
+    format!("{}{}", error.to_string(), ended.map_or(String::new(), |more| format!("; {more}")))
 }
 
 /// Sets up the API and gives the engine its monitors, in this order: no result is missed.

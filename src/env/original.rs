@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::alerting::{self, Alerting};
 use super::{Env, truth};
 use crate::config::Loaded;
 use crate::config::database::{Database, NOT_MYSQL, Secret};
@@ -65,34 +66,11 @@ const WITHOUT_EFFECT: &[&str] = &[
     "ICMP_PING_TIMEOUT",
     "TCP_PORT_TIMEOUT",
     "SSL_CHECK_TIMEOUT",
-    "TELEGRAM_BOT_TOKEN",
-    "TELEGRAM_CHAT_ID",
     "TELEGRAM_ENABLED",
     "TELEGRAM_THROTTLE_ENABLED",
-    "TELEGRAM_THROTTLE_SECONDS",
-    "EXTENDED_ALERT_INTERVAL_MINUTES",
-    "COUNT_SEND_ALERT_BEFORE_EXTENDED_INTERVAL",
     "CONSECUTIVE_ERROR_THRESHOLD",
-    "WEBHOOK_ENABLED",
-    "WEBHOOK_TIMEOUT",
     "WEBHOOK_MAX_RETRIES",
-    "WEBHOOK_THROTTLE_SECONDS",
-    "WEBHOOK_THROTTLE_ENABLED",
     "FIREBASE_NOTIFICATIONS_ENABLED",
-    "FIREBASE_THROTTLE_ENABLED",
-    "FIREBASE_THROTTLE_SECONDS",
-    "FIREBASE_SERVICE_ACCOUNT_PATH",
-    "SMTP_ENABLED",
-    "SMTP_HOST",
-    "SMTP_PORT",
-    "SMTP_USE_TLS",
-    "SMTP_FROM_NAME",
-    "SMTP_ACCOUNT_1_EMAIL",
-    "SMTP_ACCOUNT_1_PASSWORD",
-    "SMTP_ACCOUNT_2_EMAIL",
-    "SMTP_ACCOUNT_2_PASSWORD",
-    "SMTP_ACCOUNT_3_EMAIL",
-    "SMTP_ACCOUNT_3_PASSWORD",
     "EMAIL_THROTTLE_SECONDS",
     "MAX_WORKER_THREADS",
 ];
@@ -135,6 +113,8 @@ pub struct Original {
     pub roots: Option<PathBuf>,
     /// Host of the dashboard's Home link.
     pub domain: String,
+    /// Telling people.
+    pub alerting: Alerting,
     /// Defaults of rows with the original's preset.
     pub row_defaults: RowDefaults,
     /// Names that are set and change nothing.
@@ -219,6 +199,7 @@ impl Original {
             checks: reader.truth("TIMESCALEDB_LOG_CHECKS", true),
             metrics: reader.truth("TIMESCALEDB_LOG_METRICS", true),
         };
+        let alerting = Alerting::read(env, &mut reader.notes);
         let set = |names: &[&str]| names.iter().any(|name| env.get(name).is_some());
         let idle = WITHOUT_EFFECT.iter().filter(|name| env.get(name).is_some());
         Ok(Original {
@@ -233,6 +214,7 @@ impl Original {
             log_file: env.value("LOG_FILE").map(PathBuf::from),
             roots: env.value("SSL_CERT_FILE").map(PathBuf::from),
             domain: text("ADMIN_DOMAIN").unwrap_or_else(|| "localhost".to_owned()),
+            alerting,
             row_defaults: RowDefaults { web_timeout_ms, interval_ms },
             without_effect: idle.map(|name| (*name).to_owned()).collect(),
             notes: reader.notes,
@@ -271,7 +253,7 @@ impl Original {
             ("LOG_FILE", "log_file"),
             ("SSL_CERT_FILE", "roots"),
         ];
-        pairs.into_iter().collect()
+        pairs.into_iter().chain(alerting::EFFECTS.iter().copied()).collect()
     }
 }
 

@@ -159,6 +159,8 @@ monitor_row! {
     guard = "guard": bool;
     /// Sort and group by these.
     tags = "tags": Vec<String>;
+    /// Names of the channels that tell of it; by tags where none are given.
+    alerts = "alerts": Vec<String>;
     /// `any`, `v4` or `v6`.
     family = "family": String;
     /// Port, where the target names none.

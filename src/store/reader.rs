@@ -13,7 +13,7 @@ use super::sqlite::{check_owner, schema_known};
 use super::states::{self, Known};
 use super::view::{
     CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, ResultView,
-    Results, TransitionView, Written,
+    Results, TransitionView, Watched, Written,
 };
 use super::{StoreError, blob, folder, signed, unsigned, window_start};
 use crate::clock::wall_millis;
@@ -337,20 +337,51 @@ impl Read for SqliteReader {
              ORDER BY t.at_ms DESC, t.id DESC LIMIT ?2",
         )?;
         let values = params![monitor.map(|monitor| signed(monitor.0)), limit(rows_max)];
-        let rows = statement.query_map(values, |row| {
-            let code = Code(row.get(5)?);
-            Ok(TransitionView {
-                monitor: MonitorId(number(row, 0)?),
-                name: row.get(1)?,
-                at_ms: number(row, 2)?,
-                from: Verdict::from_number(row.get(3)?),
-                to: Verdict::from_number(row.get(4)?),
-                code: code.0,
-                result: code.name(),
-                message: row.get(6)?,
-            })
+        let rows = statement.query_map(values, transition_view)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn transitions_after(
+        &mut self,
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Vec<(u64, TransitionView)>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT t.monitor_id, m.name, t.at_ms, t.from_verdict, t.to_verdict, t.code, t.message,
+                    t.id
+             FROM transition t JOIN monitor m ON m.id = t.monitor_id
+             WHERE t.id > ?1 ORDER BY t.id LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![signed(after), limit(rows_max)], |row| {
+            Ok((number(row, 7)?, transition_view(row)?))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn newest_transition(&mut self) -> Result<u64, StoreError> {
+        let newest = "SELECT coalesce(max(id), 0) FROM transition";
+        Ok(self.conn.query_row(newest, [], |row| number(row, 0))?)
+    }
+
+    fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT name, kind, target, tags, interval_ms, row_json FROM monitor
+             WHERE id = ?1 AND removed_ms IS NULL",
+        )?;
+        let watched = monitors.iter().map(|monitor| {
+            let found = statement.query_row([signed(monitor.0)], |row| {
+                Ok(Watched {
+                    name: row.get(0)?,
+                    kind: row.get::<_, Option<String>>(1)?.and_then(|name| Kind::from_name(&name)),
+                    target: row.get(2)?,
+                    tags: list(row, 3)?,
+                    interval_ms: number(row, 4)?,
+                    row_json: row.get(5)?,
+                })
+            });
+            Ok(found.optional()?)
+        });
+        watched.collect()
     }
 
     fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError> {
@@ -459,6 +490,20 @@ fn put_head_on_top(conn: &Connection, listed: &mut [Listed]) -> Result<(), Store
         })?;
     }
     Ok(())
+}
+
+fn transition_view(row: &Row<'_>) -> rusqlite::Result<TransitionView> {
+    let code = Code(row.get(5)?);
+    Ok(TransitionView {
+        monitor: MonitorId(number(row, 0)?),
+        name: row.get(1)?,
+        at_ms: number(row, 2)?,
+        from: Verdict::from_number(row.get(3)?),
+        to: Verdict::from_number(row.get(4)?),
+        code: code.0,
+        result: code.name(),
+        message: row.get(6)?,
+    })
 }
 
 fn cert_view(row: &Row<'_>) -> rusqlite::Result<CertView> {

@@ -75,6 +75,32 @@ pub trait Read {
         limit: usize,
     ) -> Result<Vec<TransitionView>, StoreError>;
 
+    /// Changes of verdict with a number above `after`, lowest number first: for whoever must not
+    /// miss one. A change that waited in a spool has the number of its replay.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn transitions_after(
+        &mut self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, TransitionView)>, StoreError>;
+
+    /// The highest number of a change of verdict, 0 for none.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn newest_transition(&mut self) -> Result<u64, StoreError>;
+
+    /// What is watched under these numbers, in their order; `None` for one that is removed.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError>;
+
     /// Certificates that one monitor saw, the current one first.
     ///
     /// # Errors
@@ -366,6 +392,23 @@ pub struct TransitionView {
     pub result: &'static str,
     /// The message of that result.
     pub message: String,
+}
+
+/// A monitor as it is defined, without anything that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Its name.
+    pub name: String,
+    /// The sort of check; `None` where the row names none that is known.
+    pub kind: Option<Kind>,
+    /// The target as people may see it.
+    pub target: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// From due to due, in milliseconds.
+    pub interval_ms: u64,
+    /// The row as it was written.
+    pub row_json: String,
 }
 
 /// A leaf certificate as one monitor saw it.

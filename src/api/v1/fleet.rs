@@ -274,7 +274,7 @@ pub(super) mod tests {
     use crate::ids::ShardId;
     use crate::sample::{Code, Transition};
     use crate::store::view::{
-        CertView, Counts, Evidence, Incident, Range, Results, TransitionView, Written,
+        CertView, Counts, Evidence, Incident, Range, Results, TransitionView, Watched, Written,
     };
 
     /// A store that has a list of monitors and nothing else.
@@ -317,6 +317,22 @@ pub(super) mod tests {
             _: usize,
         ) -> Result<Vec<TransitionView>, StoreError> {
             Ok(Vec::new())
+        }
+
+        fn transitions_after(
+            &mut self,
+            _: u64,
+            _: usize,
+        ) -> Result<Vec<(u64, TransitionView)>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn newest_transition(&mut self) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+
+        fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
+            Ok(monitors.iter().map(|_| None).collect())
         }
 
         fn certs(&mut self, _: MonitorId) -> Result<Vec<CertView>, StoreError> {

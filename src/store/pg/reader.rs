@@ -3,12 +3,14 @@
 //! Owns: the questions as SQL; how head rows and chunks make one history is shared with the SQLite
 //! reader. Any server will do, a standby too. A lost connection is made anew at the next question.
 
+use std::collections::HashMap;
+
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::reader::{Found, limit, windows};
 use super::super::view::{
     CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, Results,
-    TransitionView, Written,
+    TransitionView, Watched, Written,
 };
 use super::super::{StoreError, signed, unsigned};
 use super::{schema, small};
@@ -248,20 +250,38 @@ impl Read for PgReader {
                    ORDER BY t.at_ms DESC, t.id DESC LIMIT $2";
         let monitor = monitor.map(|monitor| signed(monitor.0));
         let rows = self.ask(sql, &[(&monitor, Type::INT8), (&limit(rows_max), Type::INT8)])?;
-        let change = |row: &Row| {
-            let code = Code(small(row.get(5)));
-            TransitionView {
-                monitor: MonitorId(unsigned(row.get(0))),
-                name: row.get(1),
-                at_ms: unsigned(row.get(2)),
-                from: Verdict::from_number(small(row.get(3))),
-                to: Verdict::from_number(small(row.get(4))),
-                code: code.0,
-                result: code.name(),
-                message: row.get(6),
-            }
-        };
-        Ok(rows.iter().map(change).collect())
+        Ok(rows.iter().map(transition_view).collect())
+    }
+
+    fn transitions_after(
+        &mut self,
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Vec<(u64, TransitionView)>, StoreError> {
+        let sql = "SELECT t.monitor_id, m.name, t.at_ms, t.from_verdict, t.to_verdict, t.code,
+                          t.message, t.id
+                   FROM engine.transition t JOIN engine.watched() m ON m.id = t.monitor_id
+                   WHERE t.id > $1 ORDER BY t.id LIMIT $2";
+        let values = [(&signed(after) as _, Type::INT8), (&limit(rows_max) as _, Type::INT8)];
+        let rows = self.ask(sql, &values)?;
+        Ok(rows.iter().map(|row| (unsigned(row.get(7)), transition_view(row))).collect())
+    }
+
+    fn newest_transition(&mut self) -> Result<u64, StoreError> {
+        let rows = self.ask("SELECT coalesce(max(id), 0) FROM engine.transition", &[])?;
+        Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
+    }
+
+    fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
+        let ids: Vec<i64> = monitors.iter().map(|monitor| signed(monitor.0)).collect();
+        let sql = "SELECT w.name, w.kind, w.target, w.tags, w.interval_ms,
+                          coalesce(m.row_json, '{}'), w.id
+                   FROM engine.watched() w LEFT JOIN engine.monitor m ON m.id = w.id
+                   WHERE NOT w.removed AND w.id = ANY($1)";
+        let rows = self.ask(sql, &[(&ids, Type::INT8_ARRAY)])?;
+        let mut found: HashMap<i64, Watched> =
+            rows.iter().map(|row| (row.get(6), watched(row))).collect();
+        Ok(ids.iter().map(|id| found.remove(id)).collect())
     }
 
     fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError> {
@@ -272,6 +292,31 @@ impl Read for PgReader {
                    WHERE l.monitor_id = $1 ORDER BY l.current_since_ms DESC, c.id DESC";
         let rows = self.ask(sql, &[(&signed(monitor.0), Type::INT8)])?;
         Ok(rows.iter().map(cert_view).collect())
+    }
+}
+
+fn transition_view(row: &Row) -> TransitionView {
+    let code = Code(small(row.get(5)));
+    TransitionView {
+        monitor: MonitorId(unsigned(row.get(0))),
+        name: row.get(1),
+        at_ms: unsigned(row.get(2)),
+        from: Verdict::from_number(small(row.get(3))),
+        to: Verdict::from_number(small(row.get(4))),
+        code: code.0,
+        result: code.name(),
+        message: row.get(6),
+    }
+}
+
+fn watched(row: &Row) -> Watched {
+    Watched {
+        name: row.get(0),
+        kind: row.get::<_, Option<&str>>(1).and_then(Kind::from_name),
+        target: row.get(2),
+        tags: serde_json::from_str(row.get(3)).unwrap_or_default(),
+        interval_ms: unsigned(row.get(4)),
+        row_json: row.get(5),
     }
 }
 
