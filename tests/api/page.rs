@@ -79,14 +79,18 @@ async fn every_page_and_action_works_by_mouse_and_keyboard_in_light_dark_and_on_
     let store = api.store.clone();
     assert_eq!(api.fleet.index().place(MonitorId(1)).unwrap().verdict(), Verdict::Up);
     tokio::task::spawn_blocking(move || {
-        browser.until("it is live", "return document.getElementById('live').textContent === 'live'");
+        browser
+            .until("it is live", "return document.getElementById('live').textContent === 'live'");
         store.give(news).unwrap();
         browser.until(
             "the count follows",
             "return document.querySelector('.hero a .figure').textContent === '14'",
         );
-        browser.until("the list of changes follows",
-            "return [...document.querySelectorAll('.list li')].some((row) => row.innerText.includes('checkout-000'))");
+        browser.until(
+            "the list of changes follows",
+            "return [...document.querySelectorAll('.list li')]
+                .some((row) => row.innerText.includes('checkout-000'))",
+        );
         browser.assert_clean("live");
     })
     .await
@@ -159,7 +163,12 @@ fn one_monitor(browser: &Browser) {
     assert_eq!(browser.run("return document.querySelectorAll('.phases i').length"), 5);
     browser.picture("monitor-light");
     browser.click(".panel .chips button:nth-child(3)");
-    browser.until("a week is shown", "return document.querySelector('.panel .chips button:nth-child(3)').getAttribute('aria-pressed') === 'true'");
+    browser.until(
+        "a week is shown",
+        "return document
+        .querySelector('.panel .chips button:nth-child(3)')
+        .getAttribute('aria-pressed') === 'true'",
+    );
     assert_eq!(browser.run("return document.title"), "checkout-000 · engine");
     browser.assert_clean("monitor");
     // An address of no monitor is told; the browser logs the 404s.
@@ -274,16 +283,23 @@ async fn hostile_words_are_shown_as_text_and_nothing_of_them_runs() {
         log_in(&browser);
         browser.open("/");
         // The tip of the map too.
-        browser.run("const canvas = document.querySelector('canvas'); canvas.dispatchEvent(new MouseEvent('mousemove', { clientX: 300, clientY: 300 }))");
+        browser.run(
+            "document.querySelector('canvas')
+            .dispatchEvent(new MouseEvent('mousemove', { clientX: 300, clientY: 300 }))",
+        );
         browser.assert_clean("overview");
         for _ in 0..words.len().div_ceil(API_PAGE_ROWS_MAX) {
-            let next = browser.run("return document.querySelector('.pager button:last-child:not([disabled])') !== null");
+            let next = browser.run(
+                "return document
+                .querySelector('.pager button:last-child:not([disabled])') !== null",
+            );
             match next == true {
                 true => {
                     let before = browser.text("tbody");
                     browser.click(".pager button:last-child");
                     let before = serde_json::json!(before);
-                    browser.until("the next page", &format!("return document.querySelector('tbody')?.innerText !== {before}"));
+                    let rows = "document.querySelector('tbody')?.innerText";
+                    browser.until("the next page", &format!("return {rows} !== {before}"));
                 }
                 false => browser.open(&format!("/monitors?limit={API_PAGE_ROWS_MAX}")),
             }
@@ -293,15 +309,26 @@ async fn hostile_words_are_shown_as_text_and_nothing_of_them_runs() {
         browser.assert_clean("incidents");
         for id in 1..=25 {
             browser.open(&format!("/monitors/{id}"));
-            browser.run("document.querySelectorAll('details').forEach((node) => { node.open = true; })");
+            browser.run(
+                "document.querySelectorAll('details')
+                .forEach((node) => { node.open = true; })",
+            );
             let shown = browser.text("h1");
-            assert_eq!(shown.split_whitespace().collect::<String>(), words[id - 1].split_whitespace().collect::<String>());
+            let joined = |text: &str| text.split_whitespace().collect::<String>();
+            assert_eq!(joined(&shown), joined(&words[id - 1]));
             browser.assert_clean(&words[id - 1]);
         }
         let hostile = serde_json::json!(words[0]);
         browser.open("/monitors");
-        browser.run(&format!("location.search = '?tag=' + encodeURIComponent({hostile}) + '&text=' + encodeURIComponent({hostile})"));
-        browser.until("the filter is shown", "return document.querySelector('input[type=search]')?.value !== ''");
+        browser.run(&format!(
+            "const word = encodeURIComponent({hostile});
+            location.search = '?tag=' + word + '&text=' + word"
+        ));
+        browser.until(
+            "the filter is shown",
+            "return document
+            .querySelector('input[type=search]')?.value !== ''",
+        );
         browser.assert_clean("filters from the address");
         browser.open("/monitors/1");
         browser.picture("hostile");

@@ -54,7 +54,7 @@ struct Part {
     request_body(content = String, content_type = "application/x-ndjson"),
     responses(
         (status = 200, body = BulkReport),
-        (status = 413, body = Problem, description = "A line is too long; those before it are taken"),
+        (status = 413, body = Problem, description = "A line is too long; the others stay"),
         (status = 415, body = Problem),
     )
 )]

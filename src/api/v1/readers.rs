@@ -57,8 +57,8 @@ impl Readers {
     }
 }
 
-/// Closed on a thread for that: a reader may have an executor of its own, which is not to end within
-/// another one.
+/// Closed on a thread for that: a reader may have an executor of its own, which must not end
+/// within another one.
 impl Drop for Readers {
     fn drop(&mut self) {
         let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
