@@ -42,6 +42,14 @@ impl Store for Limited {
     ) -> Result<SyncReport, StoreError> {
         self.store().sync_monitors(source, rows)
     }
+    fn edit_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+        gone: &[MonitorId],
+    ) -> Result<SyncReport, StoreError> {
+        self.store().edit_monitors(source, rows, gone)
+    }
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
         self.store().load_states()
     }
