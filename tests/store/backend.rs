@@ -24,6 +24,10 @@ pub const T0: u64 = 1_767_225_600_000;
 pub trait Backend {
     fn store_keeping(&self, retention: Retention) -> Box<dyn Store>;
     fn reader(&self) -> Box<dyn Read>;
+    /// An empty database of the same sort.
+    fn another(&self) -> Box<dyn Backend>;
+    /// How many random histories are tried.
+    fn histories(&self) -> u32;
 
     fn store(&self) -> Box<dyn Store> {
         self.store_keeping(Retention::default())
@@ -56,6 +60,14 @@ impl Backend for Sqlite {
 
     fn reader(&self) -> Box<dyn Read> {
         Box::new(SqliteReader::open(self.path()).unwrap())
+    }
+
+    fn another(&self) -> Box<dyn Backend> {
+        Box::new(Sqlite::new())
+    }
+
+    fn histories(&self) -> u32 {
+        24
     }
 }
 
@@ -106,6 +118,14 @@ impl Backend for Postgres {
     fn reader(&self) -> Box<dyn Read> {
         let database = Database::PostgresUrl(Secret::new(self.url()));
         engine::store::readers_of(&database, Path::new("")).unwrap().open().unwrap()
+    }
+
+    fn another(&self) -> Box<dyn Backend> {
+        Box::new(Postgres::new())
+    }
+
+    fn histories(&self) -> u32 {
+        12
     }
 }
 
