@@ -20,7 +20,7 @@ use crate::api::v1;
 use crate::boot::{Engine, EngineError};
 use crate::limits::DRAIN_MS_MAX;
 use crate::messages::{Change, ChangeInbox, Pending};
-use crate::metrics::page::Page;
+use crate::metrics::page::{Counts, Page};
 
 pub mod histograms;
 pub mod view;
@@ -97,6 +97,8 @@ pub struct Served {
     pub legacy: Legacy,
     /// What the API works with.
     pub v1: v1::Setup,
+    /// What others count, for the metrics.
+    pub counts: Box<dyn Fn() -> Counts + Send + Sync>,
 }
 
 /// Runs the control thread until the engine has stopped, for whatever reason.
@@ -113,9 +115,13 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
+        let of_others = served.counts;
         let page = Page::registry(engine.published(), move || {
             let mut counts = of_store();
             of_api.add_to(&mut counts);
+            let others = of_others();
+            counts.counters.extend(others.counters);
+            counts.gauges.extend(others.gauges);
             counts
         });
         let listener = TcpListener::from_std(listener.0)?;

@@ -3,8 +3,8 @@
 //! Owns: the password that is made up at the first start, and when it is shown: once.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use crate::api::legacy::Legacy;
 use crate::api::legacy::auth::Auth;
@@ -17,8 +17,9 @@ use crate::cli::settle::Settled;
 use crate::clock::wall_millis;
 use crate::control::Served;
 use crate::control::view::StoreView;
+use crate::metrics::page::Counts;
 use crate::metrics::streaks::Streaks;
-use crate::store::{SqliteFolder, StoreError};
+use crate::store::{OpenReader, StoreError};
 
 /// An API that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum SetupError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The operating system gives no thread.
+    #[error("no thread: {0}")]
+    System(std::io::Error),
 }
 
 /// Sets up the API of `engine`; `stop` is set when it is asked to stop. Prints the password where
@@ -43,6 +47,7 @@ pub enum SetupError {
 pub fn served(
     settled: &Settled,
     engine: &Engine,
+    readers: Arc<dyn OpenReader>,
     stop: Arc<AtomicBool>,
 ) -> Result<Served, SetupError> {
     let key = keys::token_key(&settled.base_dir)?;
@@ -63,10 +68,10 @@ pub fn served(
     let fleet = Arc::new(Fleet::default());
     let followed = Arc::clone(&fleet);
     engine.store().tap(move |batches| followed.record(batches))?;
-    let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
+    let shards = engine.published();
     let auth = Arc::new(Auth::new(&settled.admin, password, &key));
     let v1 = v1::Setup {
-        readers: Arc::new(SqliteFolder(data_dir.clone())),
+        readers: Arc::clone(&readers),
         shards: shards.clone(),
         fleet,
         auth: Arc::clone(&auth),
@@ -75,7 +80,7 @@ pub fn served(
         clock: wall_millis,
     };
     let legacy = Legacy {
-        view: Arc::new(StoreView { data_dir, shards, streaks }),
+        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks }),
         auth,
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),
@@ -83,7 +88,7 @@ pub fn served(
         started_ms: wall_millis(),
         clock: wall_millis,
     };
-    Ok(Served { legacy, v1 })
+    Ok(Served { legacy, v1, counts: Box::new(Counts::default) })
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.

@@ -12,7 +12,7 @@ use engine::pg::PgOptions;
 use engine::sample::{CheckResult, Code, Sample, SampleBatch, Verdict, Words};
 use engine::store::view::{Range, ResultView};
 use engine::store::{
-    NewMonitor, PgStore, Read, Retention, SqliteReader, SqliteStore, Store, StoreError,
+    NewMonitor, OpenReader, PgServer, PgStore, Read, Retention, SqliteReader, SqliteStore, Store, StoreError,
 };
 use probes::{Failure, Timings};
 use tempfile::TempDir;
@@ -116,8 +116,7 @@ impl Backend for Postgres {
     }
 
     fn reader(&self) -> Box<dyn Read> {
-        let database = Database::PostgresUrl(Secret::new(self.url()));
-        engine::store::readers_of(&database, Path::new("")).unwrap().open().unwrap()
+        PgServer(self.options()).open().unwrap()
     }
 
     fn another(&self) -> Box<dyn Backend> {

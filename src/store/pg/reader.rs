@@ -3,6 +3,7 @@
 //! Owns: the questions as SQL; how head rows and chunks make one history is shared with the SQLite
 //! reader. Any server will do, a standby too. A lost connection is made anew at the next question.
 
+use jiff::tz::TimeZone;
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::reader::{Found, limit, windows};
@@ -11,11 +12,11 @@ use super::super::view::{
     TransitionView,
 };
 use super::super::{StoreError, signed, unsigned};
-use super::{schema, small};
+use super::{is_item, schema, small};
 use crate::clock::wall_millis;
 use crate::ids::MonitorId;
 use crate::limits::{GROUP_BITS, LANE_BITS, PG_READ_MS_MAX, WINDOW_MS};
-use crate::monitor::Kind;
+use crate::monitor::{Kind, address};
 use crate::pg::{PgOptions, Row, Session, Type, Value};
 use crate::sample::{Code, Verdict};
 
@@ -35,13 +36,6 @@ impl std::fmt::Debug for PgReader {
     }
 }
 
-/// Opens readers of this database.
-impl OpenReader for PgOptions {
-    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
-        Ok(Box::new(PgReader::open(self)?))
-    }
-}
-
 impl PgReader {
     /// Connects to a database that an engine has used before.
     ///
@@ -57,21 +51,6 @@ impl PgReader {
         Ok(reader)
     }
 
-    /// Monitors that are not removed: all, those that are to be checked, and those of them that
-    /// can run.
-    ///
-    /// # Errors
-    ///
-    /// Only the database's.
-    pub fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
-        let sql = "SELECT count(*), count(*) FILTER (WHERE NOT paused),
-                          count(*) FILTER (WHERE NOT paused AND problem IS NULL)
-                   FROM engine.watched() WHERE NOT removed";
-        let rows = self.ask(sql, &[])?;
-        let number = |column| rows.first().map_or(0, |row| unsigned(row.get(column)));
-        Ok((number(0), number(1), number(2)))
-    }
-
     /// Asks one question within its own transaction.
     fn ask(&mut self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, StoreError> {
         self.within(async |session| Ok(session.query(sql, values).await?))
@@ -85,9 +64,13 @@ impl PgReader {
         let PgReader { runtime, options, session } = self;
         runtime.block_on(async {
             let open = connected(options, session).await?;
+            // The original's times are those of this host's clock.
+            let zone = TimeZone::system();
+            let zone = zone.iana_name().map(|name| format!("; SET LOCAL TimeZone = '{name}'"));
+            let zone = zone.unwrap_or_default();
             let begin = format!(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-                 SET LOCAL statement_timeout = {PG_READ_MS_MAX}; SET LOCAL jit = off"
+                 SET LOCAL statement_timeout = {PG_READ_MS_MAX}; SET LOCAL jit = off{zone}"
             );
             let result = async {
                 open.run(&begin).await?;
@@ -101,6 +84,16 @@ impl PgReader {
             }
             result
         })
+    }
+}
+
+/// Opens readers of this server.
+#[derive(Clone, Debug)]
+pub struct PgServer(pub PgOptions);
+
+impl OpenReader for PgServer {
+    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
+        Ok(Box::new(PgReader::open(&self.0)?))
     }
 }
 
@@ -122,6 +115,15 @@ async fn connected<'a>(
 }
 
 impl Read for PgReader {
+    fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
+        let sql = "SELECT count(*), count(*) FILTER (WHERE NOT paused),
+                          count(*) FILTER (WHERE NOT paused AND problem IS NULL)
+                   FROM engine.watched() WHERE NOT removed";
+        let rows = self.ask(sql, &[])?;
+        let number = |column| rows.first().map_or(0, |row| unsigned(row.get(column)));
+        Ok((number(0), number(1), number(2)))
+    }
+
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError> {
         let id = name_or_id.parse::<i64>().ok();
         let sql = "SELECT id FROM engine.watched() WHERE name = $1 OR id = $2
@@ -132,24 +134,32 @@ impl Read for PgReader {
 
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError> {
         let order = if filter.by_id { "m.id" } else { "m.name COLLATE \"C\", m.id" };
+        // Written only where it is wanted: then the rows are found by their key.
+        let only = match filter.only {
+            Some(_) => " AND m.id = ANY ($8)",
+            None => " AND $8 IS NULL",
+        };
         let sql = format!(
             "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
                     CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END, s.since_ms,
                     s.due_ms, s.code, s.message, s.total_us, s.http_status,
-                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms
+                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms,
+                    m.user_id, m.stop_to_ms
              FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
              WHERE NOT m.removed
                AND ($1 IS NULL OR CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END = $1)
                AND ($2 IS NULL OR strpos(m.name, $2) > 0)
                AND ($3 IS NULL OR jsonb_exists(m.tags::jsonb, $3))
                AND (NOT $4 OR m.problem IS NOT NULL)
-               AND ($7 IS NULL OR m.id > $7) AND ($8 IS NULL OR m.id = ANY($8))
+               AND m.id > $7{only}
              ORDER BY {order} LIMIT $5 OFFSET $6"
         );
         let verdict = filter.verdict.map(|verdict| verdict as i32);
-        let after = filter.after.map(|after| signed(after.0));
-        let only: Option<Vec<i64>> =
-            filter.only.as_ref().map(|only| only.iter().map(|monitor| signed(monitor.0)).collect());
+        let after = filter.after.map_or(i64::MIN, |after| signed(after.0));
+        let numbers = filter
+            .only
+            .as_ref()
+            .map(|only| only.iter().map(|monitor| signed(monitor.0)).collect::<Vec<_>>());
         let values: [Value<'_>; 8] = [
             (&verdict, Type::INT4),
             (&filter.name, Type::TEXT),
@@ -158,7 +168,7 @@ impl Read for PgReader {
             (&limit(filter.limit), Type::INT8),
             (&limit(filter.offset), Type::INT8),
             (&after, Type::INT8),
-            (&only, Type::INT8_ARRAY),
+            (&numbers, Type::INT8_ARRAY),
         ];
         let now_ms = wall_millis();
         let rows = self.ask(&sql, &values)?;
@@ -341,16 +351,25 @@ fn monitor_view(row: &Row) -> MonitorView {
     let last_check_ms = Some(number(10)).filter(|due| *due > 0);
     let total_us = u32::try_from(number(13)).unwrap_or(u32::MAX);
     let http_status: u16 = row.get::<_, Option<i32>>(14).map_or(0, small);
+    let id = MonitorId(number(0));
+    // Whatever the original lets stand there.
+    let target = match is_item(id) {
+        true => address::masked_widely(row.get(3)),
+        false => row.get(3),
+    };
+    let name: String = row.get(1);
     MonitorView {
-        id: MonitorId(number(0)),
-        name: row.get(1),
+        id,
+        name: if name.trim().is_empty() { target.clone() } else { name },
         kind: row.get::<_, Option<&str>>(2).and_then(Kind::from_name),
-        target: row.get(3),
+        target,
         tags: list(row.get(4)),
         source: row.get(5),
+        created_ms: number(19),
+        user_id: row.get(20),
+        stop_to_ms: row.get::<_, Option<i64>>(21).map(unsigned),
         problem: row.get(6),
         interval_ms: number(7),
-        created_ms: number(19),
         verdict: Verdict::from_number(small(row.get(8))),
         since_ms: Some(number(9)).filter(|since| *since > 0),
         last_check_ms,

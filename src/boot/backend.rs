@@ -1,0 +1,63 @@
+//! Where monitors and results are kept: how the store is opened, and how it is looked at.
+//!
+//! Owns: the choice of the backend, and what a start does while a server is away.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::env::original::TimeSeries;
+use crate::feed::snapshot::Snapshot;
+use crate::pg::PgOptions;
+use crate::store::{
+    OpenReader, PgServer, PgStore, Retention, SqliteFolder, SqliteStore, Store, StoreError,
+};
+
+/// Where monitors and results are kept.
+#[derive(Clone, Debug)]
+pub enum Backend {
+    /// A file in the data folder.
+    Sqlite,
+    /// A PostgreSQL server.
+    Postgres {
+        /// How it is reached.
+        options: PgOptions,
+        /// The original's time series.
+        series: TimeSeries,
+    },
+}
+
+impl Backend {
+    /// Opens the store. A server that is away is waited for later, where the data folder has the
+    /// rows of its last time: gives the number that this database is known by, too.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with the database.
+    pub(super) fn open(
+        &self,
+        data_dir: &Path,
+        retention: Retention,
+    ) -> Result<(Box<dyn Store>, Option<u64>), StoreError> {
+        match self {
+            Backend::Sqlite => Ok((Box::new(SqliteStore::open(data_dir, retention)?), None)),
+            Backend::Postgres { options, series } => {
+                let known = Snapshot::database_of(data_dir);
+                let store = match PgStore::open(options, series, retention) {
+                    Err(error) if known.is_some() && error.is_passing() => {
+                        PgStore::later(options, series, retention)?
+                    }
+                    opened => opened?,
+                };
+                Ok((Box::new(store), known))
+            }
+        }
+    }
+
+    /// What opens readers of it.
+    pub fn readers(&self, data_dir: &Path) -> Arc<dyn OpenReader> {
+        match self {
+            Backend::Sqlite => Arc::new(SqliteFolder(data_dir.to_owned())),
+            Backend::Postgres { options, .. } => Arc::new(PgServer(options.clone())),
+        }
+    }
+}
