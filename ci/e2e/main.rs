@@ -9,6 +9,7 @@ mod harness;
 
 mod check;
 mod config;
+mod database;
 mod demo;
 mod fault;
 mod hist;

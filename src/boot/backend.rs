@@ -20,7 +20,7 @@ pub enum Backend {
     /// A PostgreSQL server.
     Postgres {
         /// How it is reached.
-        options: PgOptions,
+        options: Box<PgOptions>,
         /// The original's time series.
         series: TimeSeries,
     },
@@ -57,7 +57,7 @@ impl Backend {
     pub fn readers(&self, data_dir: &Path) -> Arc<dyn OpenReader> {
         match self {
             Backend::Sqlite => Arc::new(SqliteFolder(data_dir.to_owned())),
-            Backend::Postgres { options, .. } => Arc::new(PgServer(options.clone())),
+            Backend::Postgres { options, .. } => Arc::new(PgServer(PgOptions::clone(options))),
         }
     }
 }

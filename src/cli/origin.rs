@@ -25,7 +25,7 @@ pub enum Origin {
     /// Scripted targets.
     Demo(Farm, PathBuf),
     /// The table `monitor_items` of this server.
-    Table(PgOptions),
+    Table(Box<PgOptions>),
 }
 
 impl Origin {
@@ -100,7 +100,10 @@ pub fn backend(settled: &Settled) -> Result<Backend, Refusal> {
     let options = server(&settled.database, settled.direct.as_ref()).map_err(unfit)?;
     Ok(match options {
         None => Backend::Sqlite,
-        Some(options) => Backend::Postgres { options, series: settled.time_series.clone() },
+        Some(options) => {
+            let (options, series) = (Box::new(options), settled.time_series.clone());
+            Backend::Postgres { options, series }
+        }
     })
 }
 

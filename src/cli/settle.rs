@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::cli::args::{LISTEN_DEFAULT, StartArgs, data_dir};
 use crate::cli::exit;
 use crate::config::database::{Database, MASK, Secret};
+use crate::config::guard::GuardPlan;
 use crate::config::{Loaded, LogFormat, Settings};
 use crate::env::original::{
     CHECK_INTERVAL_MS_DEFAULT, Original, PORT_DEFAULT, RowDefaults, TimeSeries,
@@ -23,6 +24,8 @@ use crate::limits::{
     RESULTS_AGE_MS_DEFAULT, SHARDS_MAX, TIMEOUT_WEB_MS_ORIGINAL,
 };
 use crate::monitor::row::written::show_ms;
+
+mod guard;
 
 /// Why there is no start, or no clean end.
 #[derive(Debug)]
@@ -182,6 +185,8 @@ pub struct Settled {
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
     pub hist_interval_ms: u64,
+    /// What the guard is to do; `None` for no guard.
+    pub guard: Option<GuardPlan>,
     /// The original's time series.
     pub time_series: TimeSeries,
     /// Name for the API.
@@ -273,6 +278,7 @@ impl<'a> Layers<'a> {
         let database = self.database(file);
         let only_polls = self.only_polls()?;
         let (hist_dir, hist_interval_ms) = self.histograms(file)?;
+        let guard = self.guard(file, &database)?;
         self.rest(selection);
         let Original {
             direct, time_series, admin, password, domain, log_file, row_defaults, ..
@@ -295,6 +301,7 @@ impl<'a> Layers<'a> {
             only_polls,
             hist_dir,
             hist_interval_ms,
+            guard,
             time_series,
             admin,
             password,

@@ -26,6 +26,7 @@ use crate::feed;
 use crate::logs::Logs;
 use crate::messages::{Changes, changes};
 use crate::monitor::row::Interner;
+use crate::pg::PgOptions;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
 use crate::sample::Transition;
@@ -176,7 +177,7 @@ impl Filler<'_> {
         };
         logs.into_iter().for_each(|logs| tell_facts(logs, options));
         let wanted = feed::Wanted {
-            database: database.clone(),
+            database: PgOptions::clone(database),
             data_dir: options.data_dir.clone(),
             defaults: settled.row_defaults,
             slices: settled.selection.slices(),
@@ -224,7 +225,8 @@ fn options(settled: &Settled, backend: Backend) -> Result<Options, Refusal> {
         retention.results_ms = u64::from(days) * 24 * 3_600 * 1_000;
     }
     let (data_dir, roots) = (settled.data_dir.clone(), settled.roots.clone());
-    Ok(Options { data_dir, backend, cpus, in_flight_max, retention, roots })
+    let guard = settled.guard.clone();
+    Ok(Options { data_dir, backend, cpus, in_flight_max, retention, guard, roots })
 }
 
 fn look_at_host(cpus: &[usize], data_dir: &Path, in_flight: usize) -> Result<(), Refusal> {

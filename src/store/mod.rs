@@ -7,7 +7,8 @@
 //!
 //! Results are durable as soon as [`Store::append`] returns: it writes a packed *head* row, and
 //! every five minutes [`Store::maintain`] compacts the head rows of a window into *chunks*, one
-//! for each 1,024 monitors: 5.3 bytes a result, measured.
+//! for each 1,024 monitors: 5.3 bytes a result, measured. Readers see every result as soon as it
+//! is committed, though its monitor's state row may be written up to a minute later.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -32,11 +33,15 @@ mod fold;
 
 mod incident;
 
+mod states;
+
 mod append;
 
 mod words;
 
 mod sync;
+
+mod slice;
 
 mod compact;
 
@@ -185,8 +190,9 @@ pub trait Store: Send {
     /// As [`Store::append`].
     fn record_gap(&mut self, run: RunId, gap: &Gap) -> Result<(), StoreError>;
 
-    /// Does one bounded piece (about 0.2 s) of what keeps the database small: compacts a window,
-    /// or deletes what is too old or too much, or gives room back to the disk.
+    /// Does one bounded piece (about 0.2 s) of what keeps the database small and its rows up to
+    /// date: compacts a window, brings states up to the head, deletes what is too old or too much,
+    /// or gives room back to the disk.
     ///
     /// # Errors
     ///
@@ -273,6 +279,8 @@ pub struct Gap {
 pub struct Maintained {
     /// True where more work is waiting.
     pub more: bool,
+    /// States brought up to the head.
+    pub states_written: u64,
     /// Results moved from the head to chunks.
     pub samples_compacted: u64,
     /// Bytes of the chunks written.

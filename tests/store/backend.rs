@@ -12,7 +12,8 @@ use engine::pg::PgOptions;
 use engine::sample::{CheckResult, Code, Sample, SampleBatch, Verdict, Words};
 use engine::store::view::{Range, ResultView};
 use engine::store::{
-    NewMonitor, OpenReader, PgServer, PgStore, Read, Retention, SqliteReader, SqliteStore, Store, StoreError,
+    NewMonitor, OpenReader, PgServer, PgStore, Read, Retention, SqliteReader, SqliteStore, Store,
+    StoreError,
 };
 use probes::{Failure, Timings};
 use tempfile::TempDir;

@@ -167,19 +167,6 @@ impl Store for PgStore {
         self.states(Some(monitors.iter().map(|monitor| signed(monitor.0)).collect()))
     }
 
-    fn load_states_of(
-        &mut self,
-        monitors: &[MonitorId],
-    ) -> Result<HashMap<MonitorId, State>, StoreError> {
-        let ids: Vec<i64> = monitors.iter().map(|monitor| signed(monitor.0)).collect();
-        self.runtime.block_on(self.link.transaction(async |work| {
-            let sql = "SELECT monitor_id, verdict, since_ms, code, streak FROM engine.state
-                       WHERE monitor_id = ANY ($1)";
-            let rows = work.session.query(sql, &[(&ids, Type::INT8_ARRAY)]).await?;
-            Ok(rows.iter().map(state_of).collect())
-        }))
-    }
-
     fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError> {
         self.runtime.block_on(self.link.transaction(async |work| {
             let sql = "INSERT INTO engine.run (started_ms) VALUES ($1) RETURNING id";

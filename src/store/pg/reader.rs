@@ -25,7 +25,8 @@ const CHUNKS_AT_ONCE: i64 = 24;
 
 /// A PostgreSQL database, to look only.
 pub struct PgReader {
-    runtime: Runtime,
+    /// There until the end.
+    runtime: Option<Runtime>,
     options: PgOptions,
     session: Option<Session>,
 }
@@ -45,10 +46,9 @@ impl PgReader {
     pub fn open(options: &PgOptions) -> Result<PgReader, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Database(error.to_string()))?;
-        let mut reader = PgReader { runtime, options: options.clone(), session: None };
-        let PgReader { runtime, options, session } = &mut reader;
-        runtime.block_on(connected(options, session))?;
-        Ok(reader)
+        let (options, mut session) = (options.clone(), None);
+        runtime.block_on(connected(&options, &mut session))?;
+        Ok(PgReader { runtime: Some(runtime), options, session })
     }
 
     /// Asks one question within its own transaction.
@@ -61,7 +61,9 @@ impl PgReader {
         &mut self,
         work: impl AsyncFnOnce(&Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let PgReader { runtime, options, session } = self;
+        let PgReader { runtime: Some(runtime), options, session } = self else {
+            return Err(StoreError::Ended);
+        };
         runtime.block_on(async {
             let open = connected(options, session).await?;
             // The original's times are those of this host's clock.
@@ -84,6 +86,16 @@ impl PgReader {
             }
             result
         })
+    }
+}
+
+/// Waits for nothing: whoever drops a reader may serve others.
+impl Drop for PgReader {
+    fn drop(&mut self) {
+        self.session = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
@@ -134,11 +146,6 @@ impl Read for PgReader {
 
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError> {
         let order = if filter.by_id { "m.id" } else { "m.name COLLATE \"C\", m.id" };
-        // Written only where it is wanted: then the rows are found by their key.
-        let only = match filter.only {
-            Some(_) => " AND m.id = ANY ($8)",
-            None => " AND $8 IS NULL",
-        };
         let sql = format!(
             "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
                     CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END, s.since_ms,
@@ -151,15 +158,13 @@ impl Read for PgReader {
                AND ($2 IS NULL OR strpos(m.name, $2) > 0)
                AND ($3 IS NULL OR jsonb_exists(m.tags::jsonb, $3))
                AND (NOT $4 OR m.problem IS NOT NULL)
-               AND m.id > $7{only}
+               AND ($7 IS NULL OR m.id > $7) AND ($8 IS NULL OR m.id = ANY($8))
              ORDER BY {order} LIMIT $5 OFFSET $6"
         );
         let verdict = filter.verdict.map(|verdict| verdict as i32);
-        let after = filter.after.map_or(i64::MIN, |after| signed(after.0));
-        let numbers = filter
-            .only
-            .as_ref()
-            .map(|only| only.iter().map(|monitor| signed(monitor.0)).collect::<Vec<_>>());
+        let after = filter.after.map(|after| signed(after.0));
+        let only: Option<Vec<i64>> =
+            filter.only.as_ref().map(|only| only.iter().map(|monitor| signed(monitor.0)).collect());
         let values: [Value<'_>; 8] = [
             (&verdict, Type::INT4),
             (&filter.name, Type::TEXT),
@@ -168,7 +173,7 @@ impl Read for PgReader {
             (&limit(filter.limit), Type::INT8),
             (&limit(filter.offset), Type::INT8),
             (&after, Type::INT8),
-            (&numbers, Type::INT8_ARRAY),
+            (&only, Type::INT8_ARRAY),
         ];
         let now_ms = wall_millis();
         let rows = self.ask(&sql, &values)?;
