@@ -21,6 +21,7 @@
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
 //! | [`pg`] | the way to a PostgreSQL server: settings, TLS, sessions with deadlines |
+//! | [`guard`] | whether this host is cut off: canaries, evidence, the rule |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
 //! | [`feed`] | the original's table as the source of monitors, live |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
@@ -67,6 +68,7 @@ pub mod messages;
 
 pub mod net;
 
+pub mod guard;
 pub mod pg;
 
 pub mod store;

@@ -102,10 +102,12 @@ fn monitor(id: u64) -> Monitor {
         retries: 0,
         fall: 1,
         rise: 1,
+        confirm_ms: 0,
     };
     let host = Host::ip(Ipv4Addr::LOCALHOST);
     let spec = TcpSpec { host, port: 1, family: Family::Any, expect_closed: false };
     Monitor {
+        guarded: false,
         id: MonitorId(id),
         kind: Kind::Tcp,
         preset: Preset::Standard,

@@ -200,6 +200,7 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(Stage, f64)) -> Result<Report, Benc
         in_flight_max: in_flight.min(INFLIGHT_DEFAULT),
         retention: Retention::default(),
         roots: None,
+        guard: None,
     };
     let common = Common {
         interval_ms: plan.interval.as_millis() as u64,
