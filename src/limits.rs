@@ -631,6 +631,14 @@ pub const API_HISTORY_STEPS_MAX: usize = 500;
 pub const API_UPTIME_CHANGES_MAX: usize = 10_000;
 /// Longest text that is looked for in names and targets, in bytes.
 pub const API_TEXT_BYTES_MAX: usize = 200;
+/// Longest row of one monitor in a request, in bytes.
+pub const API_ROW_BYTES_MAX: usize = 64 << 10;
+/// Rows of a stream that are stored in one transaction.
+pub const API_BULK_ROWS: usize = 1_000;
+/// Lines of a stream that cannot be used and are told; the others are counted.
+pub const API_BULK_PROBLEMS_MAX: usize = 100;
+/// Longest wait for the database to make a change, in milliseconds.
+pub const API_WRITE_WAIT_MS: u64 = 15_000;
 /// Readers of the store that are kept open.
 pub const API_READERS_MAX: usize = API_READS_MAX;
 /// Cells of the map of all monitors: about 40 KB of JSON, and no screen shows more.

@@ -8,6 +8,7 @@
 mod harness;
 
 mod bench;
+mod change;
 mod check;
 mod config;
 mod database;

@@ -305,17 +305,7 @@ impl Engine {
         });
         let row_json = serde_json::to_string(&entry.row).unwrap_or_default();
         match checked {
-            Ok(checked) => {
-                let row = NewMonitor {
-                    about: checked.about.clone(),
-                    kind: Some(checked.kind),
-                    row_json,
-                    problem: None,
-                    interval_ms: checked.timing.interval_ms,
-                    paused: checked.paused,
-                };
-                (row, Some(checked))
-            }
+            Ok(checked) => (NewMonitor::of(&checked, row_json), Some(checked)),
             Err(problem) => {
                 let row = NewMonitor {
                     about: about_bad(&entry.row, entry.line),

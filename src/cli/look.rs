@@ -10,7 +10,8 @@ use crate::cli::args::{DoctorArgs, MonitorsArgs, ResultsArgs, ValidateArgs, data
 use crate::cli::results::ResultsPage;
 use crate::cli::style::Style;
 use crate::cli::{
-    doctor as doctor_view, exit, json, monitors as monitors_view, origin, results as results_view,
+    change, doctor as doctor_view, exit, json, monitors as monitors_view, origin,
+    results as results_view,
 };
 use crate::clock::wall_millis;
 use crate::config::Loaded;
@@ -86,8 +87,11 @@ pub fn validate(args: &ValidateArgs) -> u8 {
     code
 }
 
-/// Shows the monitors and what is held to be true of them.
+/// Shows the monitors and what is held to be true of them, or changes them.
 pub fn monitors(args: &MonitorsArgs, style: &Style) -> u8 {
+    if let Some(command) = &args.command {
+        return change::run(command);
+    }
     let filter = Filter {
         verdict: args.verdict,
         name: args.name.clone(),

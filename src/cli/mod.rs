@@ -38,6 +38,8 @@ pub mod feed;
 
 pub mod look;
 
+pub mod token;
+
 pub mod check;
 
 pub mod settle;
@@ -61,6 +63,8 @@ pub mod trial;
 pub mod bench;
 
 pub mod remote;
+
+pub mod change;
 
 pub mod hist;
 

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::alert::Alerts;
+use crate::api::v1::writes;
 use crate::boot::backend::Backend;
 use crate::boot::{Applied, Engine, Options};
 use crate::cli::api_setup::{self, SetupError};
@@ -106,7 +107,8 @@ impl Run<'_> {
         };
         let (changes, inbox) = changes();
         let filler = Filler { settled: &settled, options: &options, logs, changes };
-        let (mut served, rows) = match filler.fill(&mut engine, &origin, loaded, &asked_to_stop) {
+        let filled = filler.fill(&mut engine, &origin, loaded, interner, &asked_to_stop);
+        let (mut served, rows) = match filled {
             Ok(filled) => filled,
             Err(error) => return Err(failed(ended_early(engine, error))),
         };
@@ -180,19 +182,28 @@ impl Filler<'_> {
         engine: &mut Engine,
         origin: &Origin,
         loaded: Loaded,
+        interner: &mut Interner,
         stop: &Arc<AtomicBool>,
     ) -> Result<(Served, Option<feed::Feed>), SetupError> {
         let Filler { settled, options, logs, changes } = self;
         let readers = options.backend.readers(&options.data_dir);
-        let mut served = api_setup::served(settled, engine, readers, Arc::clone(stop))?;
+        let (stop, to_control) = (Arc::clone(stop), changes.clone());
+        let mut served = api_setup::served(settled, engine, readers, stop, to_control)?;
         if let Some(logs) = logs.cloned() {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
+        let added = api_setup::added(&*served.v1.readers, interner);
         let Origin::Table(database) = origin else {
             log_applied(&engine.apply(SOURCE, loaded)?);
+            apply_added(engine, added?)?;
             logs.into_iter().for_each(|logs| tell_facts(logs, options));
             return Ok((served, None));
         };
+        match added {
+            Ok(added) => apply_added(engine, added)?,
+            // The server may be away: the rows of the table are known from a copy, these are not.
+            Err(error) => tracing::warn!(%error, "monitors added over the API do not run yet"),
+        }
         logs.into_iter().for_each(|logs| tell_facts(logs, options));
         let deltas = DeltaTimes::default();
         served.deltas = Some(deltas.clone());
@@ -210,6 +221,14 @@ impl Filler<'_> {
         served.counts = Box::new(move || counters.by_name());
         Ok((served, Some(rows)))
     }
+}
+
+/// Runs the monitors that were added over the API.
+fn apply_added(engine: &mut Engine, added: Loaded) -> Result<(), SetupError> {
+    if !added.monitors.is_empty() {
+        log_applied(&engine.apply(writes::SOURCE, added)?);
+    }
+    Ok(())
 }
 
 fn hist_plan(settled: &Settled) -> Plan {

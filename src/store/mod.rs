@@ -12,17 +12,16 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use self::spool::RunKey;
-use crate::config::database::Database;
 use crate::ids::MonitorId;
 use crate::limits::{EVENTS_AGE_MS_DEFAULT, RESULTS_AGE_MS_DEFAULT, STORE_BYTES_DEFAULT};
+use crate::monitor::row::Checked;
 use crate::monitor::{About, Kind, State};
-use crate::pg::{PgError, PgOptions};
+use crate::pg::PgError;
 use crate::sample::SampleBatch;
 
 pub mod blob;
@@ -121,6 +120,19 @@ pub trait Store: Send {
         &mut self,
         source: &str,
         rows: &[NewMonitor],
+    ) -> Result<SyncReport, StoreError>;
+
+    /// Changes some monitors of `source` and leaves its others: `rows` are added or changed as
+    /// [`Store::sync_monitors`] does, those of `gone` that are its own are marked removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::sync_monitors`].
+    fn edit_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+        gone: &[MonitorId],
     ) -> Result<SyncReport, StoreError>;
 
     /// The last known state of every monitor that is not removed.
@@ -226,6 +238,20 @@ pub struct NewMonitor {
     pub interval_ms: u64,
     /// True where it is not to be checked now.
     pub paused: bool,
+}
+
+impl NewMonitor {
+    /// A monitor that can run, with its row as it was written.
+    pub fn of(checked: &Checked, row_json: String) -> NewMonitor {
+        NewMonitor {
+            about: checked.about.clone(),
+            kind: Some(checked.kind),
+            row_json,
+            problem: None,
+            interval_ms: checked.timing.interval_ms,
+            paused: checked.paused,
+        }
+    }
 }
 
 /// What [`Store::sync_monitors`] did.
@@ -449,18 +475,6 @@ impl From<rusqlite::Error> for StoreError {
             _ => StoreError::Database(error.to_string()),
         }
     }
-}
-
-/// Opens readers of the database that the settings name. `folder` holds the SQLite file.
-///
-/// # Errors
-///
-/// Settings of a server that cannot be understood.
-pub fn readers_of(database: &Database, folder: &Path) -> Result<Arc<dyn OpenReader>, StoreError> {
-    Ok(match PgOptions::of(database)? {
-        Some(options) => Arc::new(options.named("engine reader")),
-        None => Arc::new(SqliteFolder(folder.to_owned())),
-    })
 }
 
 impl From<PgError> for StoreError {

@@ -13,7 +13,7 @@ use super::sqlite::{check_owner, schema_known};
 use super::states::{self, Known};
 use super::view::{
     CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, ResultView,
-    Results, TransitionView, Watched,
+    Results, TransitionView, Watched, Written,
 };
 use super::{StoreError, blob, folder, marks, signed, unsigned, window_start};
 use crate::clock::wall_millis;
@@ -254,6 +254,18 @@ impl Read for SqliteReader {
         let marks = marks::all(&self.conn)?;
         let views = listed.map(|one| one.shown().with_next_due(now_ms).with_marks(&marks));
         Ok(views.take(filter.limit).collect())
+    }
+
+    fn written(&mut self, from: MonitorId, rows_max: usize) -> Result<Vec<Written>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT id, source, row_json FROM monitor WHERE id >= ?1 AND removed_ms IS NULL
+             ORDER BY id LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![signed(from.0), limit(rows_max)], |row| {
+            let id = MonitorId(number(row, 0)?);
+            Ok(Written { id, source: row.get(1)?, row_json: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {

@@ -40,6 +40,14 @@ pub trait Read {
     /// Only the database's.
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError>;
 
+    /// The rows as they were written of at most `limit` monitors with this number or a larger one,
+    /// by number. Removed ones are not among them.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn written(&mut self, from: MonitorId, limit: usize) -> Result<Vec<Written>, StoreError>;
+
     /// Results of one monitor, newest first. Stored blobs that cannot be read are named, and the
     /// others are read.
     ///
@@ -245,6 +253,18 @@ impl MonitorView {
         }
         self
     }
+}
+
+/// The row of one monitor as it was written. It may have secrets: it is for nobody but the engine
+/// and its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its number.
+    pub id: MonitorId,
+    /// Which file or API gave the row.
+    pub source: String,
+    /// The row, as a JSON object.
+    pub row_json: String,
 }
 
 /// Checks by result.

@@ -54,6 +54,17 @@ pub enum ToStore {
         /// Gets the report.
         reply: Sender<Result<SyncReport, StoreError>>,
     },
+    /// Change some monitors of a source; see [`Store::edit_monitors`].
+    Edit {
+        /// Which file or API they are from.
+        source: String,
+        /// Those to add or change.
+        rows: Vec<NewMonitor>,
+        /// Those to remove.
+        gone: Vec<MonitorId>,
+        /// Gets the report.
+        reply: Sender<Result<SyncReport, StoreError>>,
+    },
     /// Give the last known states; see [`Store::load_states`].
     States {
         /// Only those of these monitors.
@@ -349,6 +360,9 @@ impl Writer {
             ToStore::Sync { source, rows, reply } => {
                 // Whoever asked may be gone: then nobody wants the report.
                 let _ = reply.send(self.store.sync_monitors(&source, &rows));
+            }
+            ToStore::Edit { source, rows, gone, reply } => {
+                let _ = reply.send(self.store.edit_monitors(&source, &rows, &gone));
             }
             ToStore::States { of, reply } => {
                 let states = match &of {

@@ -274,7 +274,7 @@ pub(super) mod tests {
     use crate::ids::ShardId;
     use crate::sample::{Code, Marks, Transition};
     use crate::store::view::{
-        CertView, Counts, Evidence, Incident, Range, Results, TransitionView, Watched,
+        CertView, Counts, Evidence, Incident, Range, Results, TransitionView, Watched, Written,
     };
 
     /// A store that has a list of monitors and nothing else.
@@ -294,6 +294,10 @@ pub(super) mod tests {
             let after = filter.after.unwrap_or_default();
             let rows = self.0.iter().filter(|row| row.id > after);
             Ok(rows.take(filter.limit).cloned().collect())
+        }
+
+        fn written(&mut self, _: MonitorId, _: usize) -> Result<Vec<Written>, StoreError> {
+            Ok(Vec::new())
         }
 
         fn results(&mut self, _: MonitorId, _: &Range) -> Result<Results, StoreError> {

@@ -156,6 +156,20 @@ impl Store for PgStore {
         )
     }
 
+    fn edit_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+        gone: &[MonitorId],
+    ) -> Result<SyncReport, StoreError> {
+        let now_ms = wall_millis();
+        self.runtime.block_on(
+            self.link.transaction(async |work| {
+                sync::edit(work.session, source, rows, gone, now_ms).await
+            }),
+        )
+    }
+
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
         self.states(None)
     }

@@ -11,7 +11,7 @@ use tokio::runtime::{Builder, Runtime};
 use super::super::reader::{Found, limit, windows};
 use super::super::view::{
     CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, Results,
-    TransitionView, Watched,
+    TransitionView, Watched, Written,
 };
 use super::super::{StoreError, signed, unsigned};
 use super::{is_item, schema, small};
@@ -36,13 +36,6 @@ pub struct PgReader {
 impl std::fmt::Debug for PgReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PgReader({})", self.options)
-    }
-}
-
-/// Opens readers of this database.
-impl OpenReader for PgOptions {
-    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
-        Ok(Box::new(PgReader::open(self)?))
     }
 }
 
@@ -192,6 +185,20 @@ impl Read for PgReader {
         let marks: HashMap<MonitorId, Marks> = marked.iter().map(marks).collect();
         let view = |row| monitor_view(row).with_next_due(now_ms).with_marks(&marks);
         Ok(rows.iter().map(view).collect())
+    }
+
+    fn written(&mut self, from: MonitorId, rows_max: usize) -> Result<Vec<Written>, StoreError> {
+        // Rows of the original's table are not written by us: they have no row of this form.
+        let sql = "SELECT id, source, row_json FROM engine.monitor
+                   WHERE id >= $1 AND removed_ms IS NULL ORDER BY id LIMIT $2";
+        let values: [Value<'_>; 2] =
+            [(&signed(from.0), Type::INT8), (&limit(rows_max), Type::INT8)];
+        let rows = self.ask(sql, &values)?;
+        let written = |row: &Row| {
+            let id = MonitorId(unsigned(row.get(0)));
+            Written { id, source: row.get(1), row_json: row.get(2) }
+        };
+        Ok(rows.iter().map(written).collect())
     }
 
     fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {
