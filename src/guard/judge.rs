@@ -78,6 +78,8 @@ pub struct Judge {
     /// Counts from which the results of a trial are taken, and when they were taken.
     base: Tally,
     base_ms: u64,
+    /// Failures between the time at which the way may have been lost and that.
+    failed_before: u64,
     calm_rounds: u32,
 }
 
@@ -93,6 +95,7 @@ impl Judge {
             recent_max: recent_rounds.max(1),
             base: Tally::default(),
             base_ms: 0,
+            failed_before: 0,
             calm_rounds: 0,
         }
     }
@@ -136,12 +139,17 @@ impl Judge {
         self.recent.front().copied().unwrap_or_default()
     }
 
+    fn latest(&self) -> Tally {
+        self.recent.back().copied().unwrap_or_default()
+    }
+
     fn clear(&mut self, now_ms: u64) {
         match self.signals().count() {
             0 => {}
             1 => {
                 self.standing = Standing::Suspect;
-                (self.base, self.base_ms) = (self.earlier(), now_ms);
+                (self.base, self.base_ms) = (self.latest(), now_ms);
+                self.failed_before = self.latest().failed - self.earlier().failed;
             }
             _ => self.isolate(now_ms),
         }
@@ -155,7 +163,11 @@ impl Judge {
         }
         let found = tally.since(self.base);
         let over = now_ms.saturating_sub(self.base_ms) >= GUARD_TRIAL_MS;
-        if fails_at_once(found) || (over && is_mass(found)) {
+        // In a small fleet the failures that came before the signal may be all there are.
+        let before = self.failed_before;
+        let with_before =
+            Tally { ended: found.ended + before, failed: found.failed + before, ..found };
+        if fails_at_once(found) || (over && is_mass(with_before)) {
             self.mass = true;
             self.isolate(now_ms);
         } else if over {
@@ -188,7 +200,7 @@ impl Judge {
     fn isolate(&mut self, now_ms: u64) {
         self.standing = Standing::Isolated;
         self.calm_rounds = 0;
-        (self.base, self.base_ms) = (self.recent.back().copied().unwrap_or_default(), now_ms);
+        (self.base, self.base_ms) = (self.latest(), now_ms);
     }
 
     /// The monitors answer: whatever signal stands is wrong.

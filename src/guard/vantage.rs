@@ -53,9 +53,9 @@ impl View {
 /// What shards count for the guard. All of them only rise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Results of guarded monitors that were up: good ones, and the first failure of each.
+    /// Results of guarded monitors that were up, confirmations aside.
     pub ended: u64,
-    /// Those failures among them.
+    /// Failures among them.
     pub failed: u64,
     /// Queries that a name server left without an answer.
     pub queries_lost: u64,

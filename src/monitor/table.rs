@@ -50,6 +50,8 @@ pub struct Hot {
     pub failing_since: Tick,
     /// When a failed check is to be confirmed; 0 for never.
     pub confirm_at: Tick,
+    /// True where the check that waits or runs confirms a failed one.
+    pub confirms: bool,
     /// Its last results.
     pub history: History,
     /// What to know beside the verdict.

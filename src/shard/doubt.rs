@@ -79,16 +79,16 @@ pub(super) fn weigh(
     view.lets_fall(hot.failing_since)
 }
 
-/// Results of monitors that were up: good ones, and the first of the failures in a row.
+/// Results of monitors that were up. Confirmations are left out: a failing monitor has more of
+/// them, and would outweigh a good one.
 fn count(hot: &Hot, result: CheckResult, tally: &mut Tally) {
-    if hot.state.settled != Verdict::Up {
+    if hot.state.settled != Verdict::Up || hot.confirms {
         return;
     }
     let failed = match result {
         CheckResult::Up => false,
-        CheckResult::Down(_) if hot.state.streak == 0 => true,
-        CheckResult::Unknown(Fault::NoRoute | Fault::Resolver) => true,
-        CheckResult::Down(_) | CheckResult::Unknown(_) | CheckResult::Missed(_) => return,
+        CheckResult::Down(_) | CheckResult::Unknown(Fault::NoRoute | Fault::Resolver) => true,
+        CheckResult::Unknown(_) | CheckResult::Missed(_) => return,
     };
     tally.ended += 1;
     tally.failed += u64::from(failed);

@@ -169,6 +169,7 @@ impl Shard {
             if confirms {
                 hot.due = waiting.due;
                 hot.attempts = 0;
+                hot.confirms = true;
                 hot.activity = Activity::Waiting;
                 self.confirmations += 1;
             } else if hot.due != waiting.due || !hot.activity.waits() {
@@ -369,6 +370,7 @@ impl Shard {
                 let Some((hot, _)) = self.table.get_mut(slot) else { return };
                 hot.due = due;
                 hot.attempts = 0;
+                hot.confirms = false;
                 hot.activity = Activity::Waiting;
                 self.due.push(waiting, doubt::is_doubtful(hot));
                 return;

@@ -77,6 +77,26 @@ fn a_few_monitors_that_all_fail_are_enough_and_one_that_fails_is_when_the_trial_
 }
 
 #[test]
+fn what_was_good_before_the_signal_does_not_outweigh_the_failures_after_it() {
+    let mut trial = Trial::new();
+    trial.rounds(10, false, false, 12, 0);
+    trial.rounds(2, true, false, 0, 0);
+    trial.rounds(1, true, false, 0, 12);
+    assert_eq!(trial.standing(), Isolated);
+}
+
+#[test]
+fn a_failure_just_before_the_signal_counts_when_nothing_else_comes() {
+    let mut trial = Trial::new();
+    trial.rounds(10, false, false, 0, 0);
+    trial.rounds(1, false, false, 0, 1);
+    trial.rounds(60, true, false, 0, 0);
+    assert_eq!(trial.standing(), Suspect);
+    trial.rounds(1, true, false, 0, 0);
+    assert_eq!(trial.standing(), Isolated);
+}
+
+#[test]
 fn canaries_that_die_alone_are_not_believed_until_they_have_answered_once() {
     let mut trial = Trial::new();
     trial.rounds(10, false, false, 100, 0);
