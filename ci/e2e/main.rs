@@ -11,6 +11,7 @@ mod bench;
 mod change;
 mod check;
 mod config;
+mod database;
 mod demo;
 mod fault;
 mod hist;

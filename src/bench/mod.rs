@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::boot::backend::Backend;
 use crate::boot::{Engine, EngineError, Options};
 use crate::config::Loaded;
 use crate::limits::{DRAIN_MS_MAX, INFLIGHT_DEFAULT};
@@ -196,6 +197,7 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(Stage, f64)) -> Result<Report, Benc
     let in_flight = preflight::inflight_allowed(descriptors, seats.shards.len());
     let options = Options {
         data_dir: folder.0.join("data"),
+        backend: Backend::Sqlite,
         cpus: seats.shards.clone(),
         in_flight_max: in_flight.min(INFLIGHT_DEFAULT),
         retention: Retention::default(),

@@ -12,17 +12,18 @@ use crate::alert::outbox::{Line, Outbox};
 use crate::alert::{Alerts, Notice, Setup};
 use crate::boot::Engine;
 use crate::cli::args::{AlertCommand, AlertListArgs, AlertTestArgs, StartArgs};
+use crate::cli::origin::{self, Found};
 use crate::cli::settle::{Layers, Settled};
 use crate::cli::style::{Style, age_ms};
 use crate::cli::table::{self, Cell, Column};
-use crate::cli::{exit, json, look, start};
+use crate::cli::{exit, json, look};
 use crate::clock::wall_millis;
 use crate::config::channels::ChannelSpec;
 use crate::control::directory::{StoreDirectory, changes};
 use crate::env::Env;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::Interner;
-use crate::store::SqliteFolder;
+use crate::store::OpenReader;
 
 /// All channels of a start.
 ///
@@ -48,13 +49,13 @@ pub fn channels(of_file: &[ChannelSpec], settled: &Settled) -> Result<Vec<Channe
 pub fn begin(
     channels: Vec<Channel>,
     settled: &Settled,
+    readers: Arc<dyn OpenReader>,
     engine: &Engine,
 ) -> Result<Option<Alerts>, String> {
     if channels.is_empty() {
         return Ok(None);
     }
     let streaks = Streaks::default();
-    let readers = Arc::new(SqliteFolder(settled.data_dir.clone()));
     let directory = StoreDirectory::new(readers, streaks.clone());
     let count = channels.len();
     let words = |error: &dyn ToString| error.to_string();
@@ -145,8 +146,8 @@ fn test(args: &AlertTestArgs) -> Result<String, String> {
     let layers = Layers::read(&start, 1).map_err(|refusal| refusal.text)?;
     let (of_file, settled) = match layers.config() {
         Some(_) => {
-            let found = start::from_file(layers, &mut Interner::default());
-            let (loaded, settled, _) = found.map_err(|refusal| refusal.text)?;
+            let found = origin::find(&start, layers, &mut Interner::default());
+            let Found { loaded, settled, .. } = found.map_err(|refusal| refusal.text)?;
             (loaded.channels, settled)
         }
         None => {

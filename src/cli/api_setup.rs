@@ -3,8 +3,8 @@
 //! Owns: the password that is made up at the first start, and when it is shown: once.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use crate::api::legacy::Legacy;
 use crate::api::legacy::auth::Auth;
@@ -22,9 +22,10 @@ use crate::control::view::StoreView;
 use crate::ids::MonitorId;
 use crate::limits::FLEET_READ_ROWS;
 use crate::messages::Changes;
+use crate::metrics::page::Counts;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::{Interner, MonitorRow, check};
-use crate::store::{OpenReader, SqliteFolder, StoreError};
+use crate::store::{OpenReader, StoreError};
 
 /// An API that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +39,9 @@ pub enum SetupError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The operating system gives no thread.
+    #[error("no thread: {0}")]
+    System(std::io::Error),
 }
 
 /// Sets up the API of `engine`; `stop` is set when it is asked to stop. Prints the password where
@@ -49,6 +53,7 @@ pub enum SetupError {
 pub fn served(
     settled: &Settled,
     engine: &Engine,
+    readers: Arc<dyn OpenReader>,
     stop: Arc<AtomicBool>,
     changes: Changes,
 ) -> Result<Served, SetupError> {
@@ -70,10 +75,10 @@ pub fn served(
     let fleet = Arc::new(Fleet::default());
     let followed = Arc::clone(&fleet);
     engine.store().tap(move |batches| followed.record(batches))?;
-    let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
+    let shards = engine.published();
     let auth = Arc::new(Auth::new(&settled.admin, password, &key));
     let v1 = v1::Setup {
-        readers: Arc::new(SqliteFolder(data_dir.clone())),
+        readers: Arc::clone(&readers),
         shards: shards.clone(),
         fleet,
         auth: Arc::clone(&auth),
@@ -84,7 +89,7 @@ pub fn served(
         clock: wall_millis,
     };
     let legacy = Legacy {
-        view: Arc::new(StoreView { data_dir, shards, streaks }),
+        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks }),
         auth,
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),
@@ -92,7 +97,8 @@ pub fn served(
         started_ms: wall_millis(),
         clock: wall_millis,
     };
-    Ok(Served { legacy, v1, alerts: None })
+    let counts = Box::new(Counts::default);
+    Ok(Served { legacy, v1, counts, deltas: None, alerts: None })
 }
 
 /// The monitors that were added over the API. A row that this version cannot read is kept and shown

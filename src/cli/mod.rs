@@ -44,6 +44,8 @@ pub mod check;
 
 pub mod settle;
 
+pub mod origin;
+
 pub mod config_cmd;
 
 pub mod keys;

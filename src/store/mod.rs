@@ -11,6 +11,7 @@
 //! is committed, though its monitor's state row may be written up to a minute later.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -67,7 +68,7 @@ mod handle;
 
 pub use counters::StoreCounters;
 pub use handle::StoreHandle;
-pub use pg::{PgReader, PgStore};
+pub use pg::{PgReader, PgServer, PgStore};
 pub use reader::{SqliteFolder, SqliteReader};
 pub use sqlite::SqliteStore;
 pub use view::{OpenReader, Read};
@@ -77,6 +78,30 @@ pub use writer::{StoreThread, Tap, ToStore};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct RunId(pub u64);
+
+/// Runs with this bit began while their database was away.
+const BEGAN_AWAY: u64 = 1 << 62;
+/// Bits of the database's identity in the number of such a run, above as many random ones.
+const IDENTITY_BITS: u32 = 31;
+
+impl RunId {
+    /// A number for a run that begins while its database is away: `identity` is what the engine
+    /// knows that database by.
+    pub fn away(identity: u64) -> RunId {
+        let random = RandomState::new().hash_one(identity);
+        RunId(BEGAN_AWAY | folded(identity) << IDENTITY_BITS | folded(random))
+    }
+
+    /// True where the run began while the database with this identity was away.
+    pub fn is_away_from(self, identity: u64) -> bool {
+        self.0 >> IDENTITY_BITS == (BEGAN_AWAY >> IDENTITY_BITS | folded(identity))
+    }
+}
+
+/// The bits of a number in fewer.
+fn folded(number: u64) -> u64 {
+    (number ^ number >> IDENTITY_BITS) & ((1 << IDENTITY_BITS) - 1)
+}
 
 /// Writes to a database. One thread owns it; nothing here waits for another thread.
 ///
@@ -144,6 +169,18 @@ pub trait Store: Send {
     ///
     /// Only the database's.
     fn knows_run(&mut self, run: RunKey) -> Result<bool, StoreError>;
+
+    /// Makes sure that this database has a run: one that began while it was away is registered.
+    ///
+    /// # Errors
+    ///
+    /// `ForeignSpool` for a run of another database, else the database's.
+    fn adopt_run(&mut self, run: RunKey) -> Result<(), StoreError> {
+        match self.knows_run(run)? {
+            true => Ok(()),
+            false => Err(StoreError::ForeignSpool { run: run.run.0 }),
+        }
+    }
 
     /// Records batches in one durable transaction, each once: the numbers applied are kept as a
     /// [`cursor::Cursor`] for each run and shard, written in the same transaction. Repeating a
@@ -420,6 +457,17 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// True where nobody has to do anything but wait: the database is away or busy.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            StoreError::Full => true,
+            StoreError::Postgres(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
         match error.sqlite_error_code() {
@@ -468,4 +516,20 @@ fn window_start(due_ms: u64) -> u64 {
 /// The longest start of `text` that is at most `bytes` long and ends between characters.
 fn clipped(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_began_away_names_its_database_and_is_no_other() {
+        for identity in [0, 1, u64::MAX >> 4] {
+            let run = RunId::away(identity);
+            assert!(run.is_away_from(identity) && !run.is_away_from(identity + 1));
+            assert!(run.0 < 1 << 63 && run.0 >= 1 << 62);
+            assert_ne!(run, RunId::away(identity));
+        }
+        assert!(!RunId(7).is_away_from(0));
+    }
 }

@@ -32,6 +32,13 @@ pub struct SqliteReader {
 #[derive(Clone, Debug)]
 pub struct SqliteFolder(pub PathBuf);
 
+impl SqliteFolder {
+    /// True where the folder has such a file.
+    pub fn is_there(&self) -> bool {
+        folder::database_path(&self.0).exists()
+    }
+}
+
 impl OpenReader for SqliteFolder {
     fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
         Ok(Box::new(SqliteReader::open(&self.0)?))
@@ -62,23 +69,6 @@ impl SqliteReader {
             return Err(StoreError::Schema { found, known, advice });
         }
         Ok(SqliteReader { conn })
-    }
-
-    /// Monitors that are not removed: all, those that are to be checked, and those of them that
-    /// can run.
-    ///
-    /// # Errors
-    ///
-    /// Only the database's.
-    pub fn totals(&self) -> Result<(u64, u64, u64), StoreError> {
-        let row = self.conn.query_row(
-            "SELECT count(*), count(*) FILTER (WHERE NOT paused),
-                    count(*) FILTER (WHERE NOT paused AND problem IS NULL)
-             FROM monitor WHERE removed_ms IS NULL",
-            [],
-            |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
-        )?;
-        Ok(row)
     }
 
     /// Results in head rows: the windows that are not compacted yet.
@@ -182,6 +172,17 @@ pub(super) fn windows(range: &Range) -> (i64, i64) {
 }
 
 impl Read for SqliteReader {
+    fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
+        let row = self.conn.query_row(
+            "SELECT count(*), count(*) FILTER (WHERE NOT paused),
+                    count(*) FILTER (WHERE NOT paused AND problem IS NULL)
+             FROM monitor WHERE removed_ms IS NULL",
+            [],
+            |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
+        )?;
+        Ok(row)
+    }
+
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError> {
         let id = self
             .conn
@@ -414,6 +415,8 @@ impl Listed {
             target: row.get(3)?,
             tags: list(row, 4)?,
             source: row.get(5)?,
+            user_id: None,
+            stop_to_ms: None,
             problem: row.get(6)?,
             interval_ms: number(row, 7)?,
             verdict: Verdict::default(),

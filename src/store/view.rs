@@ -23,6 +23,14 @@ pub trait Read {
     /// Only the database's; so for all methods.
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError>;
 
+    /// Monitors that are not removed: all, those that are to be checked, and those of them that
+    /// can run.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn totals(&mut self) -> Result<(u64, u64, u64), StoreError>;
+
     /// Monitors that fit the filter, by name or by number. Removed ones are not among them.
     ///
     /// # Errors
@@ -191,8 +199,12 @@ pub struct MonitorView {
     pub target: String,
     /// Tags as written.
     pub tags: Vec<String>,
-    /// Which file or API gave the row.
+    /// Which file, table or API gave the row.
     pub source: String,
+    /// Whose it is, where the original's table says so.
+    pub user_id: Option<i64>,
+    /// Until when it is paused, where the original's table says so.
+    pub stop_to_ms: Option<u64>,
     /// Why it cannot run; `None` where it can.
     pub problem: Option<String>,
     /// From due to due, in milliseconds.

@@ -174,7 +174,7 @@ impl Api {
         let auth = Arc::new(Auth::new("admin", Secret::new("s3cret"), &Secret::new("key")));
         let token = tokens(place.path()).add("test", Scope::Read, NOW).unwrap();
         let setup = Setup {
-            readers,
+            readers: Arc::clone(&readers),
             shards: vec![Published::new(ShardId(0))],
             fleet: Arc::clone(&fleet),
             auth: Arc::clone(&auth),
@@ -186,7 +186,8 @@ impl Api {
         };
         let legacy = Legacy {
             view: Arc::new(StoreView {
-                data_dir: place.path().to_owned(),
+                readers: Arc::clone(&readers),
+                reader: Mutex::default(),
                 shards: Vec::new(),
                 streaks: Streaks::default(),
             }),

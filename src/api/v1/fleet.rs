@@ -281,6 +281,11 @@ pub(super) mod tests {
     pub(in super::super) struct Rows(pub Vec<MonitorView>);
 
     impl Read for Rows {
+        fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
+            let all = self.0.len() as u64;
+            Ok((all, all, all))
+        }
+
         fn find(&mut self, _: &str) -> Result<Option<MonitorId>, StoreError> {
             Ok(None)
         }
@@ -354,6 +359,8 @@ pub(super) mod tests {
             target: format!("{}.example:443", name.len()),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             source: "file".into(),
+            user_id: None,
+            stop_to_ms: None,
             problem: None,
             interval_ms: 60_000,
             created_ms: 1_000,
