@@ -128,9 +128,9 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn make(path: &Path) -> Result<Folder, BenchError> {
-        let made = fs::create_dir(path);
-        made.map_err(|source| BenchError::Folder { path: path.to_owned(), source })?;
-        Ok(Folder(path.to_owned()))
+        // A full path: monitors name a file in it.
+        let made = fs::create_dir(path).and_then(|()| fs::canonicalize(path));
+        made.map(Folder).map_err(|source| BenchError::Folder { path: path.to_owned(), source })
     }
 
     fn write(&self, name: &str, text: &str) -> Result<PathBuf, BenchError> {

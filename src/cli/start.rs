@@ -187,20 +187,22 @@ impl Filler<'_> {
     ) -> Result<(Served, Option<feed::Feed>), SetupError> {
         let Filler { settled, options, logs, changes } = self;
         let readers = options.backend.readers(&options.data_dir);
-        let to_shards = changes.clone();
-        let mut served = api_setup::served(settled, engine, readers, Arc::clone(stop), to_shards)?;
+        let (stop, to_control) = (Arc::clone(stop), changes.clone());
+        let mut served = api_setup::served(settled, engine, readers, stop, to_control)?;
         if let Some(logs) = logs.cloned() {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
+        let added = api_setup::added(&*served.v1.readers, interner);
         let Origin::Table(database) = origin else {
             log_applied(&engine.apply(SOURCE, loaded)?);
-            run_added(engine, &served, interner)?;
+            apply_added(engine, added?)?;
             logs.into_iter().for_each(|logs| tell_facts(logs, options));
             return Ok((served, None));
         };
-        // The table's monitors run while the database is away, too: these then wait.
-        if let Err(error) = run_added(engine, &served, interner) {
-            tracing::error!("monitors of the API do not run until the next start: {error}");
+        match added {
+            Ok(added) => apply_added(engine, added)?,
+            // The server may be away: the rows of the table are known from a copy, these are not.
+            Err(error) => tracing::warn!(%error, "monitors added over the API do not run yet"),
         }
         logs.into_iter().for_each(|logs| tell_facts(logs, options));
         let deltas = DeltaTimes::default();
@@ -222,12 +224,7 @@ impl Filler<'_> {
 }
 
 /// Runs the monitors that were added over the API.
-fn run_added(
-    engine: &mut Engine,
-    served: &Served,
-    interner: &mut Interner,
-) -> Result<(), SetupError> {
-    let added = api_setup::added(&*served.v1.readers, interner)?;
+fn apply_added(engine: &mut Engine, added: Loaded) -> Result<(), SetupError> {
     if !added.monitors.is_empty() {
         log_applied(&engine.apply(writes::SOURCE, added)?);
     }

@@ -12,18 +12,16 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use self::spool::RunKey;
-use crate::config::database::Database;
 use crate::ids::MonitorId;
 use crate::limits::{EVENTS_AGE_MS_DEFAULT, RESULTS_AGE_MS_DEFAULT, STORE_BYTES_DEFAULT};
 use crate::monitor::row::Checked;
 use crate::monitor::{About, Kind, State};
-use crate::pg::{PgError, PgOptions};
+use crate::pg::PgError;
 use crate::sample::SampleBatch;
 
 pub mod blob;
@@ -475,18 +473,6 @@ impl From<rusqlite::Error> for StoreError {
             _ => StoreError::Database(error.to_string()),
         }
     }
-}
-
-/// Opens readers of the database that the settings name. `folder` holds the SQLite file.
-///
-/// # Errors
-///
-/// Settings of a server that cannot be understood.
-pub fn readers_of(database: &Database, folder: &Path) -> Result<Arc<dyn OpenReader>, StoreError> {
-    Ok(match PgOptions::of(database)? {
-        Some(options) => Arc::new(options.named("engine reader")),
-        None => Arc::new(SqliteFolder(folder.to_owned())),
-    })
 }
 
 impl From<PgError> for StoreError {

@@ -186,7 +186,7 @@ impl Api {
         };
         let legacy = Legacy {
             view: Arc::new(StoreView {
-                readers: Arc::clone(&readers),
+                readers,
                 reader: Mutex::default(),
                 shards: Vec::new(),
                 streaks: Streaks::default(),

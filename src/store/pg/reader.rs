@@ -39,13 +39,6 @@ impl std::fmt::Debug for PgReader {
     }
 }
 
-/// Opens readers of this database.
-impl OpenReader for PgOptions {
-    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
-        Ok(Box::new(PgReader::open(self)?))
-    }
-}
-
 impl PgReader {
     /// Connects to a database that an engine has used before.
     ///
