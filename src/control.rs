@@ -7,6 +7,7 @@
 use std::future::IntoFuture;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
@@ -15,10 +16,11 @@ use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use crate::api;
 use crate::api::legacy::Legacy;
+use crate::api::v1;
 use crate::boot::{Engine, EngineError};
 use crate::limits::DRAIN_MS_MAX;
 use crate::messages::{Change, ChangeInbox, Pending};
-use crate::metrics::page::Page;
+use crate::metrics::page::{Page, Reloads};
 
 pub mod histograms;
 pub mod view;
@@ -40,6 +42,8 @@ pub struct Control<F, R, S> {
     pub stop: S,
     /// The latency histograms.
     pub histograms: Histograms,
+    /// What became of the last reading of the monitors.
+    pub reloads: Arc<Reloads>,
 }
 
 /// Why the control thread ended.
@@ -89,8 +93,15 @@ impl Listener {
     }
 }
 
-/// Runs the control thread until the engine has stopped, for whatever reason. `legacy` is what the
-/// original's API works with.
+/// What the control thread serves beside the metrics.
+pub struct Served {
+    /// What the original's API works with.
+    pub legacy: Legacy,
+    /// What the API works with.
+    pub v1: v1::Setup,
+}
+
+/// Runs the control thread until the engine has stopped, for whatever reason.
 ///
 /// # Errors
 ///
@@ -98,15 +109,20 @@ impl Listener {
 pub fn run(
     mut engine: Engine,
     listener: Listener,
-    legacy: Legacy,
+    served: Served,
     mut control: Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
-        let page = Page::registry(engine.published(), engine.store_counts());
+        let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
+        let reloads = Arc::clone(&control.reloads);
+        let page = Page::new(engine.published(), reloads, move || {
+            let mut counts = of_store();
+            of_api.add_to(&mut counts);
+            counts
+        });
         let listener = TcpListener::from_std(listener.0)?;
-        let histograms = control.histograms.shared();
-        let routes = api::routes(page, histograms, legacy);
+        let routes = api::routes(page, served.legacy, served.v1);
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, service).into_future();
         tokio::select! {
@@ -187,7 +203,7 @@ async fn watch(
             Event::Stop => break,
             Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
-                control.histograms.turn(engine.with_histograms());
+                control.histograms.turn();
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());
                 }

@@ -429,3 +429,85 @@ pub const PG_MIGRATE_MS_MAX: u64 = 120_000;
 pub const PG_SILENT_MS_MAX: u64 = 10_000;
 /// A connection without traffic asks whether the other side is there after this, in milliseconds.
 pub const PG_KEEPALIVE_MS: u64 = 30_000;
+
+/// Requests to the API that one address may send each second.
+pub const API_RATE_PER_S_MAX: u64 = 200;
+/// Requests one address may send at once before the rate holds: a page with all its parts open in
+/// a dozen windows.
+pub const API_BURST_MAX: u64 = 400;
+/// Addresses whose requests are counted apart.
+pub const API_CALLERS_MAX: usize = 4_096;
+/// Tokens of programs.
+pub const API_TOKENS_MAX: usize = 1_000;
+/// Longest name of a token, in bytes.
+pub const API_TOKEN_NAME_BYTES_MAX: usize = 100;
+/// Rows in one page of an answer where a request names no number.
+pub const API_PAGE_ROWS_DEFAULT: usize = 50;
+/// Rows in one page of an answer: 200 monitors are about 100 KB of JSON.
+pub const API_PAGE_ROWS_MAX: usize = 200;
+/// Results of one monitor in one answer: about 300 KB of JSON.
+pub const API_RESULTS_MAX: usize = 1_000;
+/// Incidents or changes of verdict in one answer.
+pub const API_EVENTS_MAX: usize = 1_000;
+/// Results read for the history of one monitor: 7 days at one a minute are 10,080.
+pub const API_HISTORY_RESULTS_MAX: usize = 20_000;
+/// Steps of the history of one monitor: as many as a wide screen has room for.
+pub const API_HISTORY_STEPS_MAX: usize = 500;
+/// Changes of verdict read for the uptime of one monitor; what is before them is not known.
+pub const API_UPTIME_CHANGES_MAX: usize = 10_000;
+/// Longest text that is looked for in names and targets, in bytes.
+pub const API_TEXT_BYTES_MAX: usize = 200;
+/// Readers of the store that are kept open.
+pub const API_READERS_MAX: usize = API_READS_MAX;
+/// Cells of the map of all monitors: about 40 KB of JSON, and no screen shows more.
+pub const MAP_CELLS_MAX: usize = 4_096;
+/// Groups of the map; the smaller ones share the last.
+pub const MAP_GROUPS_MAX: usize = 40;
+/// Tags in one answer, those with most monitors first.
+pub const API_TAGS_MAX: usize = 1_000;
+
+/// Least time between two readings of the list of all monitors, in milliseconds.
+pub const FLEET_READ_MS_MIN: u64 = 2_000;
+/// The list is read again after so many times what reading it took: at most a twentieth of one
+/// core, however many monitors there are.
+pub const FLEET_READ_SHARE: u32 = 20;
+/// Monitors read at once for that list.
+pub const FLEET_READ_ROWS: usize = 4_096;
+/// Time over which lag and rates of the engine are shown, in seconds.
+pub const LOAD_WINDOW_S: u64 = 60;
+
+/// Pages that follow the engine live at once.
+pub const LIVE_CLIENTS_MAX: usize = 100;
+/// Messages that wait for one such page; past it the page is dropped and may come again.
+pub const LIVE_MESSAGES_MAX: usize = 64;
+/// Changes of verdict told to live pages each second; the others are counted.
+pub const LIVE_CHANGES_MAX: usize = 50;
+
+const _: () = assert!(API_PAGE_ROWS_DEFAULT <= API_PAGE_ROWS_MAX);
+const _: () = assert!(MAP_GROUPS_MAX < MAP_CELLS_MAX);
+/// Longest life of one stream to a live page, in milliseconds: 15 minutes.
+pub const LIVE_MS_MAX: u64 = 15 * 60_000;
+/// Longest wait for a reader of the store, in milliseconds.
+pub const API_READ_WAIT_MS: u64 = 5_000;
+/// Age up to which counts and map are given again, in milliseconds.
+pub const API_SHARED_MS: u64 = 1_000;
+
+/// Tag of a monitor that always has metrics of its own.
+pub const STAR_TAG: &str = "starred";
+/// Monitors with metrics of their own where none are selected, in monitors; more are counted. An
+/// outage of everything must not drown the server that scrapes: 10,000 are 90,000 samples.
+pub const METRICS_MONITORS_MAX: usize = 10_000;
+/// How long a monitor has metrics of its own after a change of its verdict, in milliseconds.
+pub const METRICS_RECENT_MS: u64 = 3_600 * 1_000;
+/// Tags with metrics of their own, the commonest first.
+pub const METRICS_TAGS_MAX: usize = 1_000;
+/// Scrapes that are answered at once; one more is told to come again.
+pub const METRICS_SCRAPES_MAX: usize = 4;
+/// Size of a piece of an answer, in bytes: about 200 samples, 0.1 ms of the control thread.
+pub const METRICS_PIECE_BYTES: usize = 32 * 1_024;
+/// Selectors in one scrape.
+pub const MATCHES_MAX: usize = 16;
+/// Longest selector, in bytes.
+pub const MATCH_BYTES_MAX: usize = 1_024;
+/// Largest regular expression of a selector once compiled, in bytes.
+pub const MATCH_REGEX_BYTES_MAX: usize = 64 * 1_024;

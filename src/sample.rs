@@ -9,6 +9,7 @@ use std::sync::Arc;
 use probes::outcome::{CertFacts, Detail};
 use probes::{Failure, Phase, Timings};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::fault::Fault;
 use crate::ids::{MonitorId, ShardId};
@@ -102,7 +103,7 @@ impl From<CheckResult> for Code {
 }
 
 /// What is held to be true of a monitor now.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[repr(u8)]
 pub enum Verdict {

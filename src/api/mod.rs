@@ -5,36 +5,23 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus_client::encoding::text;
-use prometheus_client::registry::Registry;
 
-use crate::metrics::latency::Shared;
+use crate::metrics::page::Page;
 
-pub mod hist;
 pub mod legacy;
 
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub mod v1;
 
-/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, and those of [`hist`] and [`legacy`].
-pub fn routes(registry: Registry, collector: Shared, legacy: legacy::Legacy) -> Router {
-    let histograms = hist::Histograms { collector, auth: Arc::clone(&legacy.auth) };
+/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, and those of [`legacy`] and [`v1`]. Call
+/// within a runtime.
+pub fn routes(page: Page, legacy: legacy::Legacy, v1: v1::Setup) -> Router {
+    let scrapes = v1::scrape::Scrapes::new(page, Arc::clone(&v1.fleet), v1.clock);
     Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(v1::scrape::metrics))
+        .with_state(Arc::new(scrapes))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(|| async { "ready\n" }))
-        .with_state(Arc::new(registry))
-        .merge(hist::routes(histograms))
         .merge(legacy::routes(legacy))
-}
-
-async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
-    let mut page = String::new();
-    match text::encode(&mut page, &registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], page).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
+        .merge(v1::routes(v1))
 }

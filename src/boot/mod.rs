@@ -15,8 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Entry, Loaded};
 use crate::ids::MonitorId;
 use crate::limits::{
-    DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, LATENCY_MONITORS_MAX, LATENCY_TAG, STORE_QUEUE_BATCHES_MAX,
-    STORE_STOP_MS_MAX,
+    DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
 use crate::messages::{Assign, BatchSink};
 use crate::metrics::page::Counts;
@@ -99,8 +98,6 @@ pub struct Engine {
     trust: Trust,
     /// What runs, so that a reload touches only what changed.
     running: HashMap<MonitorId, Monitor>,
-    /// Running monitors with histograms of their own.
-    with_histograms: Vec<MonitorId>,
 }
 
 impl Engine {
@@ -131,15 +128,7 @@ impl Engine {
         let sink = || Box::new(handle.clone()) as Box<dyn BatchSink>;
         let shards = Shards::start(&options.cpus, &common, sink)?;
         let store = Some(thread);
-        Ok(Engine {
-            shards,
-            store,
-            handle,
-            counters,
-            trust,
-            running: HashMap::new(),
-            with_histograms: Vec::new(),
-        })
+        Ok(Engine { shards, store, handle, counters, trust, running: HashMap::new() })
     }
 
     /// Makes the monitors of `source` exactly these. Those that cannot run are stored with their
@@ -167,12 +156,6 @@ impl Engine {
         applied.added = report.added;
         applied.changed = report.changed;
         applied.removed = report.removed.len();
-        let pairs = report.ids.iter().zip(&good);
-        let wanting = pairs.filter_map(|(id, checked)| {
-            let tags = &checked.as_ref()?.about.tags;
-            tags.iter().any(|tag| tag == LATENCY_TAG).then_some((*id)?)
-        });
-        self.with_histograms = within_bound(wanting.collect());
         let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
         for (id, checked) in report.ids.into_iter().zip(good) {
             match (id, checked) {
@@ -291,11 +274,6 @@ impl Engine {
         move || counters.by_name()
     }
 
-    /// Running monitors whose tags ask for histograms of their own.
-    pub fn with_histograms(&self) -> &[MonitorId] {
-        &self.with_histograms
-    }
-
     /// The first thread that ended although nobody asked for it.
     pub fn failure(&mut self) -> Option<EngineError> {
         if self.store.as_ref().is_some_and(StoreThread::is_finished) {
@@ -344,20 +322,6 @@ impl Engine {
         }
         Ok(store.join()?)
     }
-}
-
-/// The first monitors with histograms of their own, as many as there may be; a warning tells of
-/// the others.
-fn within_bound(mut wanting: Vec<MonitorId>) -> Vec<MonitorId> {
-    if wanting.len() > LATENCY_MONITORS_MAX {
-        tracing::warn!(
-            asked = wanting.len(),
-            given = LATENCY_MONITORS_MAX,
-            "too many monitors with the tag `{LATENCY_TAG}`: the last ones have no histograms"
-        );
-        wanting.truncate(LATENCY_MONITORS_MAX);
-    }
-    wanting
 }
 
 /// How a monitor is shown that cannot run.

@@ -1,4 +1,4 @@
-//! What a start gives to the original's API: the account, the rows, the stop.
+//! What a start gives to the API and the original's: the account, the rows, the stop.
 //!
 //! Owns: the password that is made up at the first start, and when it is shown: once.
 
@@ -8,13 +8,18 @@ use std::sync::atomic::AtomicBool;
 
 use crate::api::legacy::Legacy;
 use crate::api::legacy::auth::Auth;
+use crate::api::v1;
+use crate::api::v1::fleet::Fleet;
+use crate::api::v1::tokens::Tokens;
 use crate::boot::{Engine, EngineError};
 use crate::cli::keys::{self, KeyError};
 use crate::cli::settle::Settled;
 use crate::clock::wall_millis;
+use crate::control::Served;
 use crate::control::view::StoreView;
+use crate::metrics::latency;
 use crate::metrics::streaks::Streaks;
-use crate::store::StoreError;
+use crate::store::{SqliteFolder, StoreError};
 
 /// An API that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -36,11 +41,12 @@ pub enum SetupError {
 /// # Errors
 ///
 /// The secrets cannot be kept, or the store has ended.
-pub fn legacy(
+pub fn served(
     settled: &Settled,
     engine: &Engine,
     stop: Arc<AtomicBool>,
-) -> Result<Legacy, SetupError> {
+    histograms: latency::Shared,
+) -> Result<Served, SetupError> {
     let key = keys::token_key(&settled.base_dir)?;
     let password = match &settled.password {
         Some(password) => password.clone(),
@@ -56,16 +62,31 @@ pub fn legacy(
     let streaks = Streaks::default();
     let counted = streaks.clone();
     engine.store().tap(move |batches| counted.record(batches))?;
+    let fleet = Arc::new(Fleet::default());
+    let followed = Arc::clone(&fleet);
+    engine.store().tap(move |batches| followed.record(batches))?;
     let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
-    Ok(Legacy {
+    let auth = Arc::new(Auth::new(&settled.admin, password, &key));
+    let v1 = v1::Setup {
+        readers: Arc::new(SqliteFolder(data_dir.clone())),
+        shards: shards.clone(),
+        fleet,
+        auth: Arc::clone(&auth),
+        tokens: Tokens::of_folder(&settled.base_dir),
+        counters: Arc::default(),
+        histograms,
+        clock: wall_millis,
+    };
+    let legacy = Legacy {
         view: Arc::new(StoreView { data_dir, shards, streaks }),
-        auth: Arc::new(Auth::new(&settled.admin, password, &key)),
+        auth,
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),
         stop,
         started_ms: wall_millis(),
         clock: wall_millis,
-    })
+    };
+    Ok(Served { legacy, v1 })
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.

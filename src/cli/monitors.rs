@@ -76,6 +76,7 @@ mod tests {
             source: "monitors.yaml".into(),
             problem: None,
             interval_ms: 60_000,
+            created_ms: 900_000,
             verdict: Verdict::Up,
             since_ms: Some(1_000_000),
             last_check_ms: Some(1_200_000),

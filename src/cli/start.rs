@@ -11,7 +11,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::api::legacy::Legacy;
 use crate::boot::{Applied, Engine, Options};
 use crate::cli::api_setup::{self, SetupError};
 use crate::cli::args::StartArgs;
@@ -20,14 +19,17 @@ use crate::cli::instance::Instance;
 use crate::cli::settle::{Layers, Refusal, Settled, failed, unfit};
 use crate::cli::style::Style;
 use crate::cli::{doctor, exit, logs, original_log};
+use crate::clock::wall_millis;
 use crate::config::database::Database;
 use crate::config::{Loaded, Settings};
 use crate::control::histograms::{Histograms, Plan};
-use crate::control::{self, Control, Listener};
+use crate::control::{self, Control, Listener, Served};
 use crate::farm::Farm;
 use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
 use crate::logs::Logs;
 use crate::messages::changes;
+use crate::metrics::latency;
+use crate::metrics::page::Reloads;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
@@ -113,8 +115,10 @@ impl Run<'_> {
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
         let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
-        let legacy = match fill(&mut engine, &settled, loaded, &asked_to_stop, logs) {
-            Ok(legacy) => legacy,
+        let histograms = Histograms::new(engine.published(), hist_plan(&settled));
+        let api = Api { stop: &asked_to_stop, histograms: histograms.shared() };
+        let served = match fill(&mut engine, &settled, loaded, api, logs) {
+            Ok(served) => served,
             Err(error) => {
                 let ended = engine.finish();
                 return Err(failed(format!(
@@ -145,14 +149,16 @@ impl Run<'_> {
             let asked = asked_to_stop.load(Ordering::Relaxed);
             watched || asked || until.is_some_and(|until| std::time::Instant::now() >= until)
         };
+        let reloads = Arc::new(Reloads::default());
+        reloads.tell(true, wall_millis());
+        let told = Arc::clone(&reloads);
         let reload = |engine: &mut Engine| {
-            reload(engine, &origin, &settled, interner);
+            told.tell(reload(engine, &origin, &settled, interner), wall_millis());
             logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
         };
-        let histograms = Histograms::new(engine.published(), hist_plan(&settled));
         let (_changes, inbox) = changes();
-        let control = Control { started, reload, changes: inbox, stop, histograms };
-        let ended = control::run(engine, listen, legacy, control);
+        let control = Control { started, reload, changes: inbox, stop, histograms, reloads };
+        let ended = control::run(engine, listen, served, control);
         if let Some(feed) = feed {
             feed.end();
         }
@@ -160,21 +166,27 @@ impl Run<'_> {
     }
 }
 
+/// What the API is given by the run.
+struct Api<'a> {
+    stop: &'a Arc<AtomicBool>,
+    histograms: latency::Shared,
+}
+
 /// Sets up the API and gives the engine its monitors, in this order: no result is missed.
 fn fill(
     engine: &mut Engine,
     settled: &Settled,
     loaded: Loaded,
-    stop: &Arc<AtomicBool>,
+    api: Api<'_>,
     logs: Option<&Logs>,
-) -> Result<Legacy, SetupError> {
-    let legacy = api_setup::legacy(settled, engine, Arc::clone(stop))?;
+) -> Result<Served, SetupError> {
+    let served = api_setup::served(settled, engine, Arc::clone(api.stop), api.histograms)?;
     if let Some(logs) = logs.cloned() {
         engine.store().tap(move |batches| logs.record(batches))?;
     }
     log_applied(&engine.apply(SOURCE, loaded)?);
     logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
-    Ok(legacy)
+    Ok(served)
 }
 
 fn hist_plan(settled: &Settled) -> Plan {
@@ -274,13 +286,19 @@ fn look_at_host(cpus: &[usize], data_dir: &Path, in_flight: usize) -> Result<(),
     Ok(())
 }
 
-/// An invalid file changes nothing: the monitors that run go on as they are.
-fn reload(engine: &mut Engine, origin: &Origin, settled: &Settled, interner: &mut Interner) {
+/// An invalid file changes nothing: the monitors that run go on as they are. True where
+/// the file is good.
+fn reload(
+    engine: &mut Engine,
+    origin: &Origin,
+    settled: &Settled,
+    interner: &mut Interner,
+) -> bool {
     let mut loaded = match origin.load(interner) {
         Ok(loaded) => loaded,
         Err(problem) => {
             tracing::error!("reload refused, everything goes on as before: {problem}");
-            return;
+            return false;
         }
     };
     settled.choose(&mut loaded, interner);
@@ -290,12 +308,16 @@ fn reload(engine: &mut Engine, origin: &Origin, settled: &Settled, interner: &mu
             tracing::error!("{problem}");
         }
         tracing::error!(problems = problems.len(), "reload refused, everything goes on as before");
-        return;
+        return false;
     }
     match engine.apply(SOURCE, loaded) {
         Ok(applied) => log_applied(&applied),
-        Err(error) => tracing::error!("reload failed: {error}"),
+        Err(error) => {
+            tracing::error!("reload failed: {error}");
+            return false;
+        }
     }
+    true
 }
 
 fn log_applied(applied: &Applied) {

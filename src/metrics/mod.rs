@@ -4,8 +4,10 @@
 //! it. One writer each: no atomics and no locks where checks run.
 
 pub mod buckets;
+pub mod host;
 pub mod latency;
 pub mod ledger;
 pub mod page;
 pub mod snapshot;
 pub mod streaks;
+pub mod text;

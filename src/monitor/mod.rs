@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use probes::ProbeSpec;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::ids::MonitorId;
 use crate::sample::{Code, Verdict};
@@ -19,7 +20,9 @@ pub mod table;
 pub mod verdict;
 
 /// The sort of check, under the names of the original service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Kind {

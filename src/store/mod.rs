@@ -56,9 +56,9 @@ mod handle;
 
 pub use counters::StoreCounters;
 pub use handle::StoreHandle;
-pub use reader::SqliteReader;
+pub use reader::{SqliteFolder, SqliteReader};
 pub use sqlite::SqliteStore;
-pub use view::Read;
+pub use view::{OpenReader, Read};
 pub use writer::{StoreThread, Tap, ToStore};
 
 /// One start of the engine, numbered by the store. Numbers of batches count within a run.

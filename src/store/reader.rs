@@ -4,14 +4,14 @@
 //! lock that the writer waits for (WAL). A day of one monitor is 288 chunks: about 20 ms.
 
 use std::cmp::Reverse;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::sqlite::{check_owner, schema_known};
 use super::view::{
-    CertView, Counts, Evidence, Filter, Incident, MonitorView, Range, Read, ResultView, Results,
-    TransitionView,
+    CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, ResultView,
+    Results, TransitionView,
 };
 use super::{StoreError, blob, folder, signed, unsigned, window_start};
 use crate::clock::wall_millis;
@@ -24,6 +24,16 @@ use crate::sample::{Code, Sample, Verdict};
 #[derive(Debug)]
 pub struct SqliteReader {
     conn: Connection,
+}
+
+/// Opens readers of the SQLite file in this data folder.
+#[derive(Clone, Debug)]
+pub struct SqliteFolder(pub PathBuf);
+
+impl OpenReader for SqliteFolder {
+    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
+        Ok(Box::new(SqliteReader::open(&self.0)?))
+    }
 }
 
 impl SqliteReader {
@@ -168,17 +178,25 @@ impl Read for SqliteReader {
 
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError> {
         let order = if filter.by_id { "m.id" } else { "m.name" };
+        // Written only where it is wanted: then the rows are found by their key.
+        let only = match filter.only {
+            Some(_) => " AND m.id IN (SELECT value FROM json_each(?8))",
+            None => " AND ?8 IS NULL",
+        };
+        let numbers =
+            filter.only.as_ref().map(|only| serde_json::to_string(only).unwrap_or_default());
         let mut statement = self.conn.prepare_cached(&format!(
             "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
                     CASE WHEN m.paused THEN 4 ELSE s.verdict END AS shown, s.since_ms, s.due_ms,
                     s.code, s.message, s.total_us, s.http_status,
-                    s.count_up, s.count_down, s.count_unknown, s.count_missed
+                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms
              FROM monitor m JOIN state s ON s.monitor_id = m.id
              WHERE m.removed_ms IS NULL
                AND (?1 IS NULL OR shown = ?1)
                AND (?2 IS NULL OR instr(m.name, ?2) > 0)
                AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?3))
                AND (NOT ?4 OR m.problem IS NOT NULL)
+               AND m.id > ?7{only}
              ORDER BY {order} LIMIT ?5 OFFSET ?6"
         ))?;
         let values = params![
@@ -187,7 +205,9 @@ impl Read for SqliteReader {
             filter.tag,
             filter.problems,
             limit(filter.limit),
-            limit(filter.offset)
+            limit(filter.offset),
+            filter.after.map_or(i64::MIN, |after| signed(after.0)),
+            numbers
         ];
         let now_ms = wall_millis();
         let views = statement.query_map(values, monitor_view)?;
@@ -311,6 +331,7 @@ fn monitor_view(row: &Row<'_>) -> rusqlite::Result<MonitorView> {
         source: row.get(5)?,
         problem: row.get(6)?,
         interval_ms: number(row, 7)?,
+        created_ms: number(row, 19)?,
         verdict: Verdict::from_number(row.get(8)?),
         since_ms: Some(number(row, 9)?).filter(|since| *since > 0),
         last_check_ms,

@@ -6,6 +6,7 @@
 use probes::Phase;
 use serde::Serialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use super::StoreError;
 use crate::ids::{MonitorId, Tick};
@@ -74,9 +75,23 @@ pub trait Read {
     fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError>;
 }
 
+/// Opens readers: the API keeps a few of them and does not know which database they ask.
+pub trait OpenReader: Send + Sync {
+    /// One more reader.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError>;
+}
+
 /// Which monitors to list. What is `None` does not narrow.
 #[derive(Clone, Debug)]
 pub struct Filter {
+    /// These, as far as they are there.
+    pub only: Option<Vec<MonitorId>>,
+    /// With a larger number than this one: the next page in the order of numbers.
+    pub after: Option<MonitorId>,
     /// With this verdict.
     pub verdict: Option<Verdict>,
     /// With this text in their name.
@@ -97,6 +112,8 @@ pub struct Filter {
 impl Default for Filter {
     fn default() -> Self {
         Filter {
+            only: None,
+            after: None,
             verdict: None,
             name: None,
             tag: None,
@@ -127,7 +144,7 @@ impl Default for Range {
 }
 
 /// One monitor and its latest state.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct MonitorView {
     /// Its number.
     pub id: MonitorId,
@@ -146,6 +163,8 @@ pub struct MonitorView {
     pub problem: Option<String>,
     /// From due to due, in milliseconds.
     pub interval_ms: u64,
+    /// When its name was first stored.
+    pub created_ms: u64,
     /// The verdict; paused where the row says so.
     pub verdict: Verdict,
     /// When the verdict changed last.
@@ -181,7 +200,7 @@ impl MonitorView {
 }
 
 /// Checks by result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Counts {
     /// Good answers.
     pub up: u64,
@@ -194,7 +213,7 @@ pub struct Counts {
 }
 
 /// Results of one monitor.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub struct Results {
     /// Newest first.
     pub results: Vec<ResultView>,
@@ -203,7 +222,7 @@ pub struct Results {
 }
 
 /// One result.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct ResultView {
     /// When it was due.
     pub due_ms: u64,
@@ -230,7 +249,7 @@ pub struct ResultView {
 }
 
 /// Time in each phase, in microseconds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Phases {
     /// Name to address.
     pub resolve: Option<u32>,
@@ -271,7 +290,7 @@ impl From<&Sample> for ResultView {
 }
 
 /// Words about one failure, or about several equal ones in a row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
 pub struct Evidence {
     /// Due time of the first.
     pub first_ms: u64,
@@ -290,7 +309,7 @@ pub struct Evidence {
 }
 
 /// One time of being down.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Incident {
     /// Whose.
     pub monitor: MonitorId,
@@ -309,7 +328,7 @@ pub struct Incident {
 }
 
 /// One change of verdict.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct TransitionView {
     /// Whose.
     pub monitor: MonitorId,
@@ -330,7 +349,7 @@ pub struct TransitionView {
 }
 
 /// A leaf certificate as one monitor saw it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct CertView {
     /// SHA-256 of the encoded certificate, in lower-case hex.
     pub sha256: String,

@@ -127,16 +127,6 @@ impl Api {
     }
 }
 
-/// Lets in programs that are known.
-///
-/// # Errors
-///
-/// The answer to anybody else.
-pub fn admit(auth: &Auth, parts: &Parts, now_ms: u64) -> Result<Who, Response> {
-    let who = auth.who(&given(parts), now_ms);
-    who.map_err(|denied| Refused { denied, of_programs: true }.into())
-}
-
 /// Nobody who is known.
 struct Refused {
     denied: Denied,
@@ -346,7 +336,8 @@ async fn token(State(api): Shared, request: Request) -> Result<Response, Respons
     })))
 }
 
-fn given(parts: &Parts) -> Given<'_> {
+/// What a request brings along.
+pub(super) fn given(parts: &Parts) -> Given<'_> {
     let address = parts.extensions.get::<ConnectInfo<SocketAddr>>();
     Given {
         cookie: text(&parts.headers, header::COOKIE),
