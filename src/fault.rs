@@ -62,6 +62,8 @@ faults! {
     ReceiveBuffer = 1010, "local_receive_buffer", "raise net.core.rmem_max";
     /// The roots or certificates named by the monitor cannot be read.
     TlsSetup = 1011, "local_tls_setup", "look at the monitor's ca_file";
+    /// The address is one that such a check may not go to.
+    Egress = 1012, "egress_refused", "widen --probe-allow, where the target is meant to be checked";
     /// An errno that no rule above owns.
     Other = 1099, "local_other", "report the log line with this monitor's id";
 }

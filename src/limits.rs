@@ -511,3 +511,13 @@ pub const MATCHES_MAX: usize = 16;
 pub const MATCH_BYTES_MAX: usize = 1_024;
 /// Largest regular expression of a selector once compiled, in bytes.
 pub const MATCH_REGEX_BYTES_MAX: usize = 64 * 1_024;
+
+/// Largest configuration of other software that is read, in bytes after aliases are resolved.
+pub const CONFIG_FOREIGN_BYTES_MAX: usize = 64 << 20;
+/// Checks by `/probe` at once; one more is told to come again. They have a ring of their own.
+pub const PROBES_MAX: usize = 64;
+/// Deadline of a check by `/probe` where neither module nor scrape gives one, in milliseconds: as
+/// in blackbox_exporter.
+pub const PROBE_TIMEOUT_MS_DEFAULT: u64 = 120_000;
+/// What is taken off the scrape's own timeout, in milliseconds: as in blackbox_exporter.
+pub const PROBE_OFFSET_MS: u64 = 500;

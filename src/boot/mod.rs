@@ -32,6 +32,8 @@ use crate::store::{
 
 pub mod once;
 
+pub mod prober;
+
 pub mod shards;
 
 use shards::{Common, ShardError, Shards};
@@ -69,6 +71,9 @@ pub enum EngineError {
     /// The files that say how names are resolved.
     #[error(transparent)]
     Resolver(#[from] ConfigUnreadable),
+    /// The operating system refuses a ring, a descriptor or a thread.
+    #[error("checks that are asked for cannot be made: {0}; `engine doctor` says why")]
+    System(#[from] std::io::Error),
     /// The shards are gone.
     #[error("the shards have ended; the last log lines say why")]
     ShardsDied,

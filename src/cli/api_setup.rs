@@ -2,6 +2,7 @@
 //!
 //! Owns: the password that is made up at the first start, and when it is shown: once.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -11,10 +12,14 @@ use crate::api::legacy::auth::Auth;
 use crate::api::v1;
 use crate::api::v1::fleet::Fleet;
 use crate::api::v1::tokens::Tokens;
+use crate::api::v1::probe::{Probe, Probing};
+use crate::blackbox::Modules;
+use crate::boot::prober::Prober;
 use crate::boot::{Engine, EngineError};
 use crate::cli::keys::{self, KeyError};
 use crate::cli::settle::Settled;
 use crate::clock::wall_millis;
+use crate::config::yaml_value;
 use crate::control::Served;
 use crate::control::view::StoreView;
 use crate::metrics::latency;
@@ -30,6 +35,9 @@ pub enum SetupError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The modules of `/probe`.
+    #[error("{0}; give --blackbox a file as blackbox_exporter reads it")]
+    Modules(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -75,6 +83,7 @@ pub fn served(
         tokens: Tokens::of_folder(&settled.base_dir),
         counters: Arc::default(),
         histograms,
+        probing: probing(settled)?,
         clock: wall_millis,
     };
     let legacy = Legacy {
@@ -87,6 +96,30 @@ pub fn served(
         clock: wall_millis,
     };
     Ok(Served { legacy, v1 })
+}
+
+/// What `/probe` works with. A module that cannot be kept is told in the log.
+fn probing(settled: &Settled) -> Result<Probing, SetupError> {
+    let modules = match &settled.blackbox {
+        None => Modules::standard(),
+        Some(path) => {
+            let told = |error: String| SetupError::Modules(format!("{}: {error}", path.display()));
+            let text = fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+            yaml_value(&text).and_then(|file| Modules::read(&file)).map_err(told)?
+        }
+    };
+    for (name, module) in modules.iter() {
+        for problem in &module.problems {
+            tracing::warn!(module = name, "this module of /probe is not usable: {problem}");
+        }
+    }
+    let (roots, egress) = (settled.roots.clone(), settled.egress.clone());
+    let start = move || {
+        let prober = Prober::start(roots.as_deref(), egress.clone());
+        let prober = prober.map_err(|error| error.to_string())?;
+        Ok(Box::new(prober) as Box<dyn Probe>)
+    };
+    Ok(Probing::new(modules, start))
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.

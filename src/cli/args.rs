@@ -141,6 +141,14 @@ pub struct StartArgs {
     /// Time between two of these dumps, 1s to 1d [default: 60s]
     #[arg(long, value_name = "TIME", env = "ENGINE_HIST_INTERVAL", value_parser = parse_hist)]
     pub hist_interval: Option<Duration>,
+    /// File with the modules of /probe, as blackbox_exporter reads it [default: http_2xx,
+    /// http_post_2xx, tcp_connect, tls_connect, icmp]
+    #[arg(long, value_name = "FILE", env = "ENGINE_BLACKBOX")]
+    pub blackbox: Option<PathBuf>,
+    /// Networks that /probe may ask, between commas [default: all but loopback, link-local and
+    /// multicast addresses]
+    #[arg(long, value_name = "NETS", env = "ENGINE_PROBE_ALLOW")]
+    pub probe_allow: Option<String>,
     /// Stop in order after this time: demos and tests
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,

@@ -22,6 +22,7 @@ use crate::limits::{
     TIMEOUT_WEB_MS_ORIGINAL,
 };
 use crate::monitor::row::written::show_ms;
+use crate::net::egress::Egress;
 
 /// Why there is no start, or no clean end.
 #[derive(Debug)]
@@ -160,6 +161,10 @@ pub struct Settled {
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
     pub hist_interval_ms: u64,
+    /// Modules of `/probe`.
+    pub blackbox: Option<PathBuf>,
+    /// Where `/probe` may go.
+    pub egress: Egress,
     /// The original's time series.
     pub time_series: TimeSeries,
     /// Name for the API.
@@ -250,6 +255,7 @@ impl<'a> Layers<'a> {
         let (retention_days, log_format, log_level) = self.keeping(file)?;
         let database = self.database(file);
         let (hist_dir, hist_interval_ms) = self.histograms(file)?;
+        let (blackbox, egress) = self.probing(file)?;
         self.rest(selection);
         let Original { time_series, admin, password, domain, log_file, row_defaults, .. } =
             self.original.clone();
@@ -269,6 +275,8 @@ impl<'a> Layers<'a> {
             database,
             hist_dir,
             hist_interval_ms,
+            blackbox,
+            egress,
             time_series,
             admin,
             password,
@@ -496,6 +504,32 @@ impl<'a> Layers<'a> {
         let (millis, from) = picked.unwrap_or((HIST_INTERVAL_MS_DEFAULT, Source::Default));
         self.show("hist_interval", show_ms(millis), from);
         Ok((folder, millis))
+    }
+
+    fn probing(&mut self, file: &Settings) -> Result<(Option<PathBuf>, Egress), Refusal> {
+        let ours = self.ours("ENGINE_BLACKBOX", "blackbox")?.blackbox;
+        let flag = ("blackbox", self.args.blackbox.clone());
+        let picked = self.pick(flag, ("ENGINE_BLACKBOX", ours), ("", None), file.blackbox.clone());
+        let (modules, from) = match picked {
+            Some((modules, from)) => (Some(modules), from),
+            None => (None, Source::Default),
+        };
+        let shown = modules.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+        self.show("blackbox", shown, from);
+
+        let ours = self.ours("ENGINE_PROBE_ALLOW", "probe_allow")?.probe_allow;
+        let split = |nets: &String| nets.split(',').map(|net| net.trim().to_owned()).collect();
+        let flag = ("probe-allow", self.args.probe_allow.as_ref().map(split));
+        let listed = file.probe_allow.clone();
+        let picked = self.pick(flag, ("ENGINE_PROBE_ALLOW", ours), ("", None), listed);
+        let Some((networks, from)) = picked else {
+            self.show("probe_allow", "all but loopback, link-local, multicast", Source::Default);
+            return Ok((modules, Egress::Public));
+        };
+        self.show("probe_allow", networks.join(","), from);
+        let read = networks.iter().map(|network| network.parse()).collect::<Result<_, _>>();
+        let read = read.map_err(|error: String| unfit(format!("probe_allow: {error}")))?;
+        Ok((modules, Egress::Only(read)))
     }
 
     /// What only the original's variables give, and the selection.

@@ -46,6 +46,8 @@ mod openapi;
 
 mod overview;
 
+pub mod probe;
+
 mod problem;
 
 mod rate;
@@ -70,6 +72,7 @@ use counters::ApiCounters;
 use fleet::Fleet;
 use live::Live;
 use load::{Load, Watch};
+use probe::Probing;
 use problem::Problem;
 use rate::Rate;
 use readers::{Readers, blocking};
@@ -95,6 +98,8 @@ pub struct Setup {
     pub counters: Arc<ApiCounters>,
     /// Latency since the start.
     pub histograms: latency::Shared,
+    /// Checks that are asked for by `/probe`.
+    pub probing: Probing,
     /// Gives the wall time, in milliseconds since the Unix epoch.
     pub clock: fn() -> u64,
 }
@@ -165,8 +170,9 @@ pub fn routes(setup: Setup) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&api), access::guard))
-        .with_state(api);
-    Router::new().nest("/api/v1", routes)
+        .with_state(Arc::clone(&api));
+    let probe = Router::new().route("/probe", get(probe::probe)).with_state(api);
+    Router::new().nest("/api/v1", routes).merge(probe)
 }
 
 impl V1 {
