@@ -22,6 +22,7 @@
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
 //! | [`pg`] | the way to a PostgreSQL server: settings, TLS, sessions with deadlines |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
+//! | [`feed`] | the original's table as the source of monitors, live |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
 //! | [`api`] | the HTTP side: metrics and health |
 //! | [`placement`] | which CPU runs which thread |
@@ -68,6 +69,8 @@ pub mod net;
 pub mod pg;
 
 pub mod store;
+
+pub mod feed;
 
 pub mod shard;
 

@@ -521,3 +521,13 @@ pub const PROBES_MAX: usize = 64;
 pub const PROBE_TIMEOUT_MS_DEFAULT: u64 = 120_000;
 /// What is taken off the scrape's own timeout, in milliseconds: as in blackbox_exporter.
 pub const PROBE_OFFSET_MS: u64 = 500;
+/// Rows of the original's table that are looked at in one step: some 20 ms of the server's time.
+pub const FEED_STEP_ROWS: usize = 10_000;
+/// Time between two looks at the original's table, and between two tries to reach it, in
+/// milliseconds: a change is to reach the shards within 3 s.
+pub const FEED_ROUND_MS: u64 = 1_000;
+/// Time between two steps of the sweep where the table tells of its changes, in milliseconds: what
+/// it cannot tell (a trigger that is switched off) is found all the same.
+pub const FEED_SWEEP_MS: u64 = 30_000;
+/// How long changes that come together are gathered, in milliseconds.
+pub const FEED_GATHER_MS: u64 = 50;

@@ -154,7 +154,7 @@ async fn whoever_is_not_known_gets_an_error_or_the_login_page() {
         assert_eq!(answer.text, "{\"error\":\"Authentication required\"}\n");
     }
     assert_eq!(api.ask("POST /api/shutdown", &[], "").await.status, 401);
-    let answer = api.ask("GET /", &[], "").await;
+    let answer = api.ask("GET /legacy", &[], "").await;
     assert_eq!((answer.status, answer.header("location")), (302, "/login"));
     assert!(!api.is_stopped());
 }
@@ -295,7 +295,7 @@ async fn too_many_wrong_passwords_are_refused_and_a_session_goes_on() {
 async fn the_dashboard_shows_live_rows_and_runs_no_script() {
     let api = api();
     let session = api.session().await;
-    let page = api.ask("GET /", &[("cookie", &session)], "").await;
+    let page = api.ask("GET /legacy", &[("cookie", &session)], "").await;
     assert_eq!(page.status, 200);
     assert!(page.text.contains("1000 monitors, 900 enabled, 900 running"));
     assert!(page.text.contains("&lt;script&gt;é") && !page.text.contains("<script"));
@@ -328,7 +328,7 @@ async fn a_session_stops_the_engine_from_its_own_page_only() {
         }
     }
     assert!(!api.is_stopped());
-    let page = api.ask("GET /", &[cookie], "").await.text;
+    let page = api.ask("GET /legacy", &[cookie], "").await.text;
     let (_, word) = page.split_once("name=\"word\" value=\"").unwrap();
     let form = format!("word={}", word.split('"').next().unwrap());
     assert_eq!(api.ask("POST /api/shutdown", &foreign, &form).await.status, 200);
@@ -371,7 +371,7 @@ async fn tokens_are_given_for_the_password_and_let_in() {
 #[tokio::test]
 async fn a_store_that_cannot_be_read_is_an_error_with_its_words() {
     let api = api_of(Broken, Path::new("x"));
-    for path in ["/api/status", "/api/monitors", "/api/threads", "/"] {
+    for path in ["/api/status", "/api/monitors", "/api/threads", "/legacy"] {
         let answer = api.get(path).await;
         assert_eq!(answer.status, 500, "{path}");
         let value = answer.json();

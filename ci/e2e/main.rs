@@ -14,6 +14,7 @@ mod fault;
 mod hist;
 mod kill;
 mod preflight;
+mod probe;
 mod scrape;
 mod servers;
 mod stop;

@@ -45,6 +45,7 @@ const TOKIO: &[&str] = &[
     "src/messages.rs",
     "src/pg/",
     "src/store/",
+    "src/feed/",
     "src/alert/",
     "src/api/",
     "src/boot/",

@@ -252,10 +252,9 @@ mod tests {
 
     #[test]
     fn the_hash_gives_the_published_vectors() {
-        assert_eq!([fnv_1a(b""), fnv_1a(b"a"), fnv_1a(b"foobar")], [
-            0x811c_9dc5,
-            0xe40c_292c,
-            0xbf9c_f968
-        ]);
+        assert_eq!(
+            [fnv_1a(b""), fnv_1a(b"a"), fnv_1a(b"foobar")],
+            [0x811c_9dc5, 0xe40c_292c, 0xbf9c_f968]
+        );
     }
 }

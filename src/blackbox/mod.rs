@@ -166,7 +166,10 @@ impl Reader {
     }
 
     fn unknown(&mut self, key: &str) {
-        self.problem(key, "this engine does not know the key; remove it or keep the other exporter");
+        self.problem(
+            key,
+            "this engine does not know the key; remove it or keep the other exporter",
+        );
     }
 
     fn timeout(&mut self, value: &Value) {
@@ -214,7 +217,10 @@ impl Reader {
             }
             "basic_auth" => self.basic(value),
             "bearer_token" => {
-                self.header("Authorization", &format!("Bearer {}", text(value).unwrap_or_default()));
+                self.header(
+                    "Authorization",
+                    &format!("Bearer {}", text(value).unwrap_or_default()),
+                );
             }
             "bearer_token_file" => {
                 let token = self.file(key, value);

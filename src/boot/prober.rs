@@ -66,7 +66,8 @@ impl Prober {
         let (asked, inbox) = channel();
         let mut driver = Driver::new(Clock::start(), trust.clone(), resolver, PROBES_MAX)?;
         driver.confine(egress);
-        let work = Work { driver, inbox, wake: Arc::clone(&wake), waiting: HashMap::new(), next: 0 };
+        let work =
+            Work { driver, inbox, wake: Arc::clone(&wake), waiting: HashMap::new(), next: 0 };
         std::thread::Builder::new().name("prober".to_owned()).spawn(move || {
             if let Err(error) = work.run() {
                 tracing::error!(%error, "checks that are asked for cannot be made any more");

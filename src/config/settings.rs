@@ -186,7 +186,19 @@ mod tests {
     #[test]
     fn every_setting_is_read() {
         let mut settings = Settings::default();
-        let values = ["8", "data", "127.0.0.1:9090", "4096", "30", "json", "SQLite", "hist", "5m", "b", "::1"];
+        let values = [
+            "8",
+            "data",
+            "127.0.0.1:9090",
+            "4096",
+            "30",
+            "json",
+            "SQLite",
+            "hist",
+            "5m",
+            "b",
+            "::1",
+        ];
         for (key, value) in Settings::KEYS.iter().zip(values) {
             settings.set(key, &Value::from(value)).unwrap();
         }

@@ -72,6 +72,11 @@ impl Deltas {
         Start { number: starts.checks, delta_us, mean: starts.mean }
     }
 
+    /// Forgets a monitor.
+    pub fn forget(&mut self, monitor: MonitorId) {
+        self.monitors.remove(&monitor);
+    }
+
     /// Forgets the monitors for which `keep` is false.
     pub fn retain(&mut self, keep: impl Fn(MonitorId) -> bool) {
         self.monitors.retain(|monitor, _| keep(*monitor));

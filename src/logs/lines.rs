@@ -92,6 +92,20 @@ impl Lines {
         self.deltas.retain(|id| self.facts.contains_key(&id));
     }
 
+    /// Takes note of what is known of some monitors, and forgets those that are gone.
+    pub fn learn(&mut self, facts: Vec<Facts>, gone: &[MonitorId]) {
+        for mut facts in facts {
+            if let Some(before) = self.facts.remove(&facts.id) {
+                facts.last = before.last;
+            }
+            self.facts.insert(facts.id, facts);
+        }
+        for id in gone {
+            self.facts.remove(id);
+            self.deltas.forget(*id);
+        }
+    }
+
     /// Writes the lines of a batch.
     pub fn record(&mut self, batch: &SampleBatch) {
         let worker = usize::from(batch.shard.0);

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use jiff::tz::TimeZone;
 
 use crate::clock::wall_millis;
+use crate::ids::MonitorId;
 use crate::limits::{LOG_QUEUE_MESSAGES_MAX, LOG_ROUND_MESSAGES_MAX, LOG_STATS_MS};
 use crate::sample::SampleBatch;
 
@@ -33,6 +34,7 @@ enum Message {
     Batch(SampleBatch),
     Event { at_ms: u64, is_error: bool, text: String },
     Known(Vec<Facts>),
+    Learnt(Vec<Facts>, Vec<MonitorId>),
     Stop,
 }
 
@@ -68,6 +70,11 @@ impl Logs {
     pub fn know(&self, facts: Vec<Facts>) {
         // The thread ends at `stop` only: then there is nothing to say any more.
         let _ = self.messages.send(Message::Known(facts));
+    }
+
+    /// Says what is known of some monitors, and which are gone; waits for room.
+    pub fn learn(&self, facts: Vec<Facts>, gone: Vec<MonitorId>) {
+        let _ = self.messages.send(Message::Learnt(facts, gone));
     }
 
     /// Logs recorded results.
@@ -143,6 +150,7 @@ impl Writer {
                     self.lines.event(at_ms, is_error, &text);
                 }
                 Message::Known(facts) => self.lines.know(facts),
+                Message::Learnt(facts, gone) => self.lines.learn(facts, &gone),
                 Message::Stop => return false,
             }
             taken += 1;

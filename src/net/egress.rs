@@ -19,7 +19,9 @@ impl Network {
     /// True where the address lies in it.
     fn holds(&self, ip: IpAddr) -> bool {
         let (start, ip, width) = match (self.start, ip) {
-            (IpAddr::V4(start), IpAddr::V4(ip)) => (start.to_bits().into(), ip.to_bits().into(), 32),
+            (IpAddr::V4(start), IpAddr::V4(ip)) => {
+                (start.to_bits().into(), ip.to_bits().into(), 32)
+            }
             (IpAddr::V6(start), IpAddr::V6(ip)) => (start.to_bits(), ip.to_bits(), 128),
             _ => return false,
         };

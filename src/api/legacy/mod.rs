@@ -72,7 +72,7 @@ type Shared = State<Arc<Api>>;
 pub fn routes(legacy: Legacy) -> Router {
     let api = Api { legacy, reads: Semaphore::new(API_READS_MAX) };
     Router::new()
-        .route("/", get(dashboard))
+        .route("/legacy", get(dashboard))
         .route("/login", get(|| async { html(page::login(false)) }).post(login))
         .route("/logout", get(logout))
         .route("/style.css", get(style))
@@ -409,7 +409,8 @@ fn html(page: String) -> Response {
     (headers, page).into_response()
 }
 
-fn redirect(to: &'static str, cookie: Option<&str>) -> Response {
+/// Sends a browser elsewhere.
+pub(super) fn redirect(to: &'static str, cookie: Option<&str>) -> Response {
     let mut answer = (StatusCode::FOUND, [(header::LOCATION, to)]).into_response();
     if let Some(cookie) = cookie.and_then(|cookie| header::HeaderValue::from_str(cookie).ok()) {
         answer.headers_mut().insert(header::SET_COOKIE, cookie);

@@ -42,17 +42,21 @@ pub struct Dashboard {
 
 /// The login page; `wrong` after a wrong password.
 pub fn login(wrong: bool) -> String {
-    let said = if wrong { "<p class=\"bad\">Invalid username or password</p>" } else { "" };
-    frame(
-        "Login",
-        "",
-        &format!(
-            "<h1>Monitor Service</h1>{said}<form method=\"post\" action=\"/login\">\
-             <label>Username <input name=\"username\" autocomplete=\"username\" required></label>\
-             <label>Password <input name=\"password\" type=\"password\" \
-             autocomplete=\"current-password\" required></label>\
-             <button>Login</button></form>"
-        ),
+    let said = match wrong {
+        true => "<p class=\"bad\" role=\"alert\">Invalid username or password</p>",
+        false => "",
+    };
+    format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\">\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
+         <meta name=\"color-scheme\" content=\"light dark\"><title>Log in · engine</title>\
+         <link rel=\"stylesheet\" href=\"/assets/page.css\"></head>\
+         <body class=\"login\"><form class=\"panel\" method=\"post\" action=\"/login\">\
+         <h1 class=\"brand\">engine</h1>{said}\
+         <label>Username <input name=\"username\" autocomplete=\"username\" required autofocus>\
+         </label><label>Password <input name=\"password\" type=\"password\" \
+         autocomplete=\"current-password\" required></label>\
+         <button class=\"button primary\">Log in</button></form></body></html>\n"
     )
 }
 
@@ -61,7 +65,7 @@ pub fn dashboard(page: &Dashboard) -> String {
     let mut body = String::from("<h1>Monitor Service</h1><nav>");
     let _ = write!(
         body,
-        "<a href=\"/\">Refresh</a> <a href=\"https://{0}/\">Home</a> <a href=\"/logout\">Logout</a>\
+        "<a href=\"/legacy\">Refresh</a> <a href=\"https://{0}/\">Home</a> <a href=\"/logout\">Logout</a>\
          <form method=\"post\" action=\"/api/shutdown\">\
          <input type=\"hidden\" name=\"word\" value=\"{1}\"><button>Shutdown</button></form></nav>",
         escaped(&page.domain),
@@ -107,11 +111,11 @@ fn row(body: &mut String, item: &Item) {
 fn links(body: &mut String, page: &Dashboard) {
     if page.offset > 0 {
         let before = page.offset.saturating_sub(DASHBOARD_ROWS_MAX);
-        let _ = write!(body, "<a href=\"/?offset={before}\">Previous</a> ");
+        let _ = write!(body, "<a href=\"/legacy?offset={before}\">Previous</a> ");
     }
     let next = page.offset.saturating_add(DASHBOARD_ROWS_MAX);
     if (next as u64) < page.totals.total {
-        let _ = write!(body, "<a href=\"/?offset={next}\">Next</a>");
+        let _ = write!(body, "<a href=\"/legacy?offset={next}\">Next</a>");
     }
 }
 

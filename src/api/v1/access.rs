@@ -14,11 +14,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::problem::Problem;
 use super::tokens::Scope;
 use super::{Shared, V1};
 use crate::api::legacy::auth::{Denied, Who};
 use crate::api::legacy::given;
+use crate::api::problem::Problem;
 use crate::limits::LOGIN_WINDOW_MS;
 
 /// The field in which our page sends the word of its session.

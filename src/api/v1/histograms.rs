@@ -13,9 +13,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use super::problem::Problem;
 use super::reads::query;
 use super::{Shared, V1};
+use crate::api::problem::Problem;
 use crate::hist::{self, Series, Wanted, dump, log, text};
 use crate::ids::MonitorId;
 use crate::limits::{LATENCY_MONITORS_MAX, LATENCY_TAG};

@@ -15,7 +15,7 @@ use futures_util::stream::{self, Stream};
 use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::{Instant, timeout_at};
 
-use super::problem::Problem;
+use crate::api::problem::Problem;
 use crate::limits::{LIVE_CLIENTS_MAX, LIVE_MESSAGES_MAX, LIVE_MS_MAX};
 
 /// How often a stream without news says that it is there.

@@ -17,14 +17,13 @@ use axum::routing::{MethodRouter, get};
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::legacy::auth::Auth;
+use crate::api::problem::Problem;
 use crate::limits::{FLEET_READ_MS_MIN, FLEET_READ_SHARE};
 use crate::metrics::latency;
 use crate::metrics::snapshot::Published;
 use crate::store::OpenReader;
 
 pub mod access;
-
-mod answer;
 
 pub mod counters;
 
@@ -47,8 +46,6 @@ mod openapi;
 mod overview;
 
 pub mod probe;
-
-mod problem;
 
 mod rate;
 
@@ -73,7 +70,6 @@ use fleet::Fleet;
 use live::Live;
 use load::{Load, Watch};
 use probe::Probing;
-use problem::Problem;
 use rate::Rate;
 use readers::{Readers, blocking};
 use tokens::Tokens;

@@ -7,9 +7,9 @@ use axum::response::Response;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use super::answer::Answer;
-use super::problem::Problem;
 use super::{histograms, reads, whole};
+use crate::api::answer::Answer;
+use crate::api::problem::Problem;
 
 /// The description.
 #[derive(OpenApi)]

@@ -15,11 +15,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use tokio::sync::{OnceCell, Semaphore, oneshot};
 
-use super::problem::Problem;
 use super::readers::blocking;
 use super::reads::query;
 use super::tokens::Scope;
 use super::{Shared, V1};
+use crate::api::problem::Problem;
 use crate::attempt::Attempt;
 use crate::blackbox::answer::Probed;
 use crate::blackbox::{Module, Modules};
@@ -161,7 +161,8 @@ fn probed<'a>(
         CheckResult::Up => module.tls_wanted.is_none_or(|wanted| wanted == over_tls),
         CheckResult::Down(_) => false,
         CheckResult::Unknown(Fault::Egress) => {
-            let detail = format!("{text}: /probe may not go there; --probe-allow says where it may");
+            let detail =
+                format!("{text}: /probe may not go there; --probe-allow says where it may");
             return Err(Problem::new(StatusCode::FORBIDDEN, detail));
         }
         CheckResult::Unknown(fault) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::http::StatusCode;
 use tokio::sync::Semaphore;
 
-use super::problem::Problem;
+use crate::api::problem::Problem;
 use crate::limits::{API_READ_WAIT_MS, API_READERS_MAX};
 use crate::store::{OpenReader, Read, StoreError};
 

@@ -11,12 +11,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::answer::Answer;
 use super::history::{History, history};
-use super::problem::Problem;
 use super::select::{Cursor, Selected, Sort, Wanted, select};
 use super::uptime::{DAY_MS, Share, Span, days, share, spans};
 use super::{Shared, V1, blocking};
+use crate::api::answer::Answer;
+use crate::api::problem::Problem;
 use crate::ids::MonitorId;
 use crate::limits::{
     API_EVENTS_MAX, API_HISTORY_RESULTS_MAX, API_HISTORY_STEPS_MAX, API_PAGE_ROWS_DEFAULT,

@@ -21,8 +21,8 @@ use url::form_urlencoded;
 use super::details::Latest;
 use super::fleet::{Fleet, Index, Place};
 use super::matching::Selection;
-use super::problem::Problem;
 use super::readers::blocking;
+use crate::api::problem::Problem;
 use crate::limits::{
     METRICS_MONITORS_MAX, METRICS_PIECE_BYTES, METRICS_RECENT_MS, METRICS_SCRAPES_MAX,
     METRICS_TAGS_MAX, STAR_TAG,

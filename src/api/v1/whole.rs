@@ -10,10 +10,10 @@ use axum::response::{IntoResponse, Response};
 use tokio::sync::Mutex;
 
 use super::access::Caller;
-use super::answer::Answer;
 use super::overview::{self, Group, Map, Overview};
-use super::problem::Problem;
 use super::{Shared, V1, blocking};
+use crate::api::answer::Answer;
+use crate::api::problem::Problem;
 use crate::limits::{API_SHARED_MS, API_TAGS_MAX};
 
 /// Tags in the overview.
