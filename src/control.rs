@@ -115,10 +115,13 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
+        let tail = Arc::clone(&served.v1.tail);
         let reloads = Arc::clone(&control.reloads);
         let page = Page::new(engine.published(), reloads, move || {
             let mut counts = of_store();
             of_api.add_to(&mut counts);
+            let help = "Batches that programs that follow were too slow for";
+            counts.counters.push(("engine_tail_dropped_batches", help, tail.dropped()));
             counts
         });
         let listener = TcpListener::from_std(listener.0)?;

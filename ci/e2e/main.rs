@@ -19,3 +19,4 @@ mod scrape;
 mod servers;
 mod stop;
 mod texts;
+mod watch;

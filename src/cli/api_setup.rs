@@ -12,6 +12,7 @@ use crate::api::legacy::auth::Auth;
 use crate::api::v1;
 use crate::api::v1::fleet::Fleet;
 use crate::api::v1::probe::{Probe, Probing};
+use crate::api::v1::tail::Tail;
 use crate::api::v1::tokens::Tokens;
 use crate::blackbox::Modules;
 use crate::boot::prober::Prober;
@@ -73,6 +74,9 @@ pub fn served(
     let fleet = Arc::new(Fleet::default());
     let followed = Arc::clone(&fleet);
     engine.store().tap(move |batches| followed.record(batches))?;
+    let tail = Arc::new(Tail::default());
+    let told = Arc::clone(&tail);
+    engine.store().tap(move |batches| told.record(batches))?;
     let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
     let auth = Arc::new(Auth::new(&settled.admin, password, &key));
     let v1 = v1::Setup {
@@ -84,6 +88,7 @@ pub fn served(
         counters: Arc::default(),
         histograms,
         probing: probing(settled)?,
+        tail,
         clock: wall_millis,
     };
     let legacy = Legacy {

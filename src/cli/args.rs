@@ -28,6 +28,7 @@ mod see;
 
 pub use see::{
     HistArgs, HistCommand, HistDiff, HistDump, HistMerge, HistShow, RemoteArgs, SeriesArgs,
+    TailArgs, TopArgs,
 };
 
 /// The page of metrics where neither flag nor file gives an address.
@@ -86,6 +87,10 @@ pub enum Command {
     Monitors(MonitorsArgs),
     /// Show the last results of one monitor
     Results(ResultsArgs),
+    /// Watch a running engine: shards, rates, lag, the worst monitors
+    Top(TopArgs),
+    /// Follow the results of a running engine as they are recorded
+    Tail(TailArgs),
     /// Show, write, merge and compare latency histograms
     #[command(after_help = help::HIST)]
     Hist(HistArgs),

@@ -122,3 +122,23 @@ start, since_due from the intended one, lag is the time between the two. Our own
 only. A monitor with the tag `histogram` has histograms of its own: monitor-N.
 
 Exit codes: 0 done, 1 not, 2 wrong usage.";
+
+/// Below the flags of `top`.
+pub const TOP: &str = "\
+Examples:
+  engine top
+  engine top --verdict down --tag shop
+  engine top --listen 192.0.2.1:8787 --interval 5s
+  engine top --filter api                             # printed once where it is piped
+
+Keys: q ends, the arrows choose, Enter shows one monitor closely, / filters by text, v goes through
+the verdicts, s through the orders. It asks the API of the engine that a start with the same
+settings runs.";
+
+/// Below the flags of `tail`.
+pub const TAIL: &str = "\
+Examples:
+  engine tail
+  engine tail --changes
+  engine tail --tag shop --verdict down --json
+  engine tail --count 10";

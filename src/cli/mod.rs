@@ -56,6 +56,10 @@ pub mod remote;
 
 pub mod hist;
 
+pub mod tail;
+
+pub mod top;
+
 /// What `--json` prints: rows and findings as they are.
 ///
 /// # Errors

@@ -130,6 +130,7 @@ impl Api {
         let setup = Setup {
             histograms: Arc::new(Collector::new(Vec::new(), false, 0).into()),
             probing: Probing::new(Modules::standard(), || Err("not in this test".to_owned())),
+            tail: Arc::default(),
             readers: Arc::new(SqliteFolder(place.path().to_owned())),
             shards: Vec::new(),
             fleet: Arc::clone(&fleet),

@@ -57,6 +57,8 @@ pub mod scrape;
 
 mod select;
 
+pub mod tail;
+
 pub mod tokens;
 
 mod uptime;
@@ -96,6 +98,8 @@ pub struct Setup {
     pub histograms: latency::Shared,
     /// Checks that are asked for by `/probe`.
     pub probing: Probing,
+    /// Results as they are recorded.
+    pub tail: Arc<tail::Tail>,
     /// Gives the wall time, in milliseconds since the Unix epoch.
     pub clock: fn() -> u64,
 }
@@ -124,6 +128,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Arc<V1>>)> {
         ("/tags", get(whole::tags)),
         ("/events", get(whole::events)),
         ("/histograms", get(histograms::histograms)),
+        ("/tail", get(tail::tail)),
         ("/incidents", get(reads::incidents)),
         ("/transitions", get(reads::transitions)),
         ("/monitors", get(reads::monitors)),
