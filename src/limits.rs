@@ -532,8 +532,8 @@ pub const FEED_SWEEP_MS: u64 = 30_000;
 /// How long changes that come together are gathered, in milliseconds.
 pub const FEED_GATHER_MS: u64 = 50;
 
-/// Recorded batches that wait for those who follow the results, in batches: 4 MB of samples. Whoever
-/// is further behind loses the oldest.
+/// Recorded batches that wait for those who follow the results, in batches: 4 MB of samples.
+/// Whoever is further behind loses the oldest.
 pub const TAIL_BATCHES_MAX: usize = 256;
 /// Programs that follow the results at once.
 pub const TAIL_CLIENTS_MAX: usize = 16;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
-use engine::cli::{check, config_cmd, exit, hist, look, remote, start, tail, top, trial};
+use engine::cli::{check, config_cmd, exit, hist, import, look, remote, start, tail, top, trial};
 
 fn main() -> ExitCode {
     if std::env::args_os().len() < 2 {
@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         Command::Validate(validate) => look::validate(validate),
         Command::Monitors(monitors) => look::monitors(monitors, &style),
         Command::Results(results) => look::results(results, &style),
+        Command::Import(args) => import::run(args, &style),
         Command::Top(args) => top::run(args),
         Command::Tail(args) => tail::run(args, &style),
         Command::Hist(args) => hist::run(args, &style),

@@ -6,7 +6,7 @@ use crate::harness::{Engine, ask, eventually, text};
 fn top_prints_shards_types_and_the_worst_monitors_and_tail_follows_results() {
     let place = tempfile::tempdir().unwrap();
     let engine = Engine::start(place.path(), &["--demo"]);
-    engine.wait_verdict("demo-shop", "up");
+    engine.wait_verdict("shop", "up");
     let address = engine.address().to_string();
     let remote = ["--data-dir", text(place.path()), "--listen", &address];
 

@@ -64,15 +64,24 @@ impl Prober {
         let flags = EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC;
         let wake = Arc::new(EventFd::from_value_and_flags(0, flags).map_err(io::Error::from)?);
         let (asked, inbox) = channel();
-        let mut driver = Driver::new(Clock::start(), trust.clone(), resolver, PROBES_MAX)?;
-        driver.confine(egress);
-        let work =
-            Work { driver, inbox, wake: Arc::clone(&wake), waiting: HashMap::new(), next: 0 };
-        std::thread::Builder::new().name("prober".to_owned()).spawn(move || {
+        let (ready, started) = channel();
+        let (roots, waker) = (trust.clone(), Arc::clone(&wake));
+        // A ring takes work from the thread only that made it.
+        let work = move || {
+            let made = Driver::new(Clock::start(), roots, resolver, PROBES_MAX);
+            let mut driver = match made {
+                Ok(driver) => driver,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            driver.confine(egress);
+            let _ = ready.send(Ok(()));
+            let work = Work { driver, inbox, wake: waker, waiting: HashMap::new(), next: 0 };
             if let Err(error) = work.run() {
                 tracing::error!(%error, "checks that are asked for cannot be made any more");
             }
-        })?;
+        };
+        std::thread::Builder::new().name("prober".to_owned()).spawn(work)?;
+        started.recv().map_err(|_| io::Error::other("the thread has ended"))??;
         Ok(Prober { asked, wake: Wake(wake), trust })
     }
 }

@@ -27,8 +27,8 @@ use crate::sample::Verdict;
 mod see;
 
 pub use see::{
-    HistArgs, HistCommand, HistDiff, HistDump, HistMerge, HistShow, RemoteArgs, SeriesArgs,
-    TailArgs, TopArgs,
+    HistArgs, HistCommand, HistDiff, HistDump, HistMerge, HistShow, ImportArgs, ImportFormat,
+    RemoteArgs, SeriesArgs, TailArgs, TopArgs,
 };
 
 /// The page of metrics where neither flag nor file gives an address.
@@ -87,6 +87,8 @@ pub enum Command {
     Monitors(MonitorsArgs),
     /// Show the last results of one monitor
     Results(ResultsArgs),
+    /// Turn monitors of other software into a file of this engine
+    Import(ImportArgs),
     /// Watch a running engine: shards, rates, lag, the worst monitors
     Top(TopArgs),
     /// Follow the results of a running engine as they are recorded
@@ -251,7 +253,7 @@ impl Command {
 }
 
 /// Flags of `check`.
-#[derive(Debug, FlagSet)]
+#[derive(Debug, Default, FlagSet)]
 #[command(after_help = help::CHECK)]
 pub struct CheckArgs {
     /// What to check: a URL, host:port, tls://host:port, or a host or address to ping

@@ -142,3 +142,18 @@ Examples:
   engine tail --changes
   engine tail --tag shop --verdict down --json
   engine tail --count 10";
+
+/// Below the flags of `import`.
+pub const IMPORT: &str = "\
+Examples:
+  engine import original dump.sql --dry-run           # only say what would be carried over
+  engine import original monitor_items.csv -o monitors.yaml
+  engine import kuma Uptime_Kuma_Backup.json
+  engine import gatus config.yaml --json
+  engine import prometheus prometheus.yml -o probes.yaml
+  engine import list hosts.txt --force
+
+Every monitor that is written passes `engine validate`; what could not be carried over is told by
+name.
+
+Exit codes: 0 done, 1 the file cannot be read or written, 2 wrong usage.";

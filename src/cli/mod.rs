@@ -56,6 +56,8 @@ pub mod remote;
 
 pub mod hist;
 
+pub mod import;
+
 pub mod tail;
 
 pub mod top;

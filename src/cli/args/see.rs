@@ -176,3 +176,41 @@ pub struct TailArgs {
     #[command(flatten)]
     pub remote: RemoteArgs,
 }
+
+/// Flags of `import`.
+#[derive(Debug, FlagSet)]
+#[command(after_help = super::help::IMPORT)]
+pub struct ImportArgs {
+    /// Whose file it is
+    #[arg(value_enum)]
+    pub format: ImportFormat,
+    /// The file
+    pub file: PathBuf,
+    /// File of monitors to write
+    #[arg(short, long, value_name = "FILE", default_value = "monitors.yaml")]
+    pub output: PathBuf,
+    /// Replace that file where it is there
+    #[arg(long)]
+    pub force: bool,
+    /// Write nothing, only report
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Files of other software.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ImportFormat {
+    /// The original service: a dump of its database, or `monitor_items` as CSV
+    Original,
+    /// Uptime Kuma: the JSON of a backup
+    Kuma,
+    /// Gatus: its YAML
+    Gatus,
+    /// Prometheus: jobs that ask blackbox_exporter
+    Prometheus,
+    /// One target a line
+    List,
+}
