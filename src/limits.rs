@@ -93,6 +93,9 @@ pub const COMMANDS_PER_TURN_MAX: usize = 8;
 /// Pause between log lines about probes that failed by a fault of ours without a rule, in
 /// milliseconds. Every one of them is stored with its result.
 pub const FAULT_LOG_MS: u64 = 1_000;
+/// Bytes of the kernel's list of routes that the guard reads: a full table of the Internet has
+/// millions of lines, and the default routes are the first.
+pub const ROUTES_BYTES_MAX: u64 = 64 * 1_024;
 
 /// Body of an HTTP answer that is read where nothing is given, in bytes.
 pub const HTTP_BODY_BYTES_DEFAULT: u32 = 1 << 20;
@@ -123,6 +126,79 @@ pub const STORE_STOP_MS_MAX: u64 = 3_000;
 /// Time that a stop may take to let checks in flight end, in milliseconds.
 pub const DRAIN_MS_MAX: u64 = 6_000;
 
+/// Time that a change to down is held before it is told, in milliseconds: what fails together is
+/// told together.
+pub const ALERT_HOLD_MS: u64 = 3_000;
+/// Changes held at once that one channel tells in a single notice.
+pub const ALERT_GROUP_MIN: u64 = 10;
+/// Outages that one channel tells one by one within a minute; further ones come in one notice.
+pub const ALERT_SINGLES_PER_MINUTE_MAX: u64 = 20;
+/// A grouped notice is sent when nothing more has failed for so long, in milliseconds.
+pub const ALERT_GROUP_QUIET_MS: u64 = 10_000;
+/// A grouped notice is sent at the latest so long after its first failure, in milliseconds: the
+/// usual interval, so that every monitor had its turn.
+pub const ALERT_GROUP_TELL_MS_MAX: u64 = 60_000;
+/// What fails within this time after the last one still belongs to a group, in milliseconds.
+pub const ALERT_GROUP_OPEN_MS: u64 = 60_000;
+/// A group that is partly up again is told after this time, in milliseconds; then after twice it.
+pub const ALERT_GROUP_UP_MS: u64 = 90_000;
+/// Longest time between two such notices, in milliseconds.
+pub const ALERT_GROUP_UP_MS_MAX: u64 = 3_600_000;
+/// Monitors that a grouped notice names; the rest is a number.
+pub const ALERT_GROUP_NAMES_MAX: usize = 20;
+/// Outages whose notices are made in one turn: a turn stays below a tenth of a second.
+pub const ALERT_TURN_OUTAGES_MAX: usize = 1_000;
+/// Longest time between two turns of the alerts' thread, in milliseconds.
+pub const ALERT_TURN_MS: u64 = 250;
+/// Lists of changes on their way to the alerts' thread. Past it they are counted and read from the
+/// store instead.
+pub const ALERT_QUEUE_MAX: usize = 1_024;
+/// Time between two looks into the store for changes nobody told of, in milliseconds.
+pub const ALERT_CATCH_UP_MS: u64 = 30_000;
+/// Changes read from the store at once.
+pub const ALERT_CATCH_UP_ROWS: usize = 1_000;
+/// What is known of a monitor is waited for so long, in milliseconds; then its number alone is
+/// told.
+pub const ALERT_FACTS_WAIT_MS: u64 = 30_000;
+/// Threads that send notices; they start when there is something to send.
+pub const ALERT_SENDERS_MAX: usize = 32;
+/// Of these, those that channels may have which failed the last time.
+pub const ALERT_SENDERS_FAILING_MAX: usize = 16;
+/// Notices on the way over one channel at once, each of another monitor.
+pub const ALERT_CHANNEL_SENDS_MAX: usize = 4;
+/// Failures in a row after which a whole channel pauses.
+pub const ALERT_CHANNEL_FAILURES_MAX: u32 = 5;
+/// Shortest pause before a notice or a channel is tried again, in milliseconds.
+pub const ALERT_RETRY_MS_MIN: u64 = 1_000;
+/// Longest such pause, in milliseconds.
+pub const ALERT_RETRY_MS_MAX: u64 = 300_000;
+/// Longest pause that a receiver may ask for, in milliseconds.
+pub const ALERT_RETRY_AFTER_MS_MAX: u64 = 3_600_000;
+/// Age at which a notice is given up, in milliseconds; one notice says how many.
+pub const ALERT_EXPIRE_MS: u64 = 24 * 3_600_000;
+/// Notices that wait for one channel; past it the oldest are given up.
+pub const ALERT_WAITING_MAX: u64 = 100_000;
+/// Age at which notices that are done with are deleted, in milliseconds.
+pub const ALERT_KEEP_MS: u64 = 24 * 3_600_000;
+/// Age at which changes are forgotten that were taken, in milliseconds: older than what a spool
+/// holds.
+pub const ALERT_SEEN_MS: u64 = 8 * 24 * 3_600_000;
+/// An ongoing outage is told again after this time under the original's rules, in milliseconds:
+/// 23.9 hours.
+pub const ALERT_DAILY_MS: u64 = 86_040_000;
+/// Deadline of one delivery, in milliseconds.
+pub const ALERT_SEND_MS: u64 = 10_000;
+/// Deadline of one delivery by Telegram, in milliseconds: the original's.
+pub const ALERT_TELEGRAM_MS: u64 = 15_000;
+/// Deadline of one mail, in milliseconds: the original's.
+pub const ALERT_MAIL_MS: u64 = 30_000;
+/// Bytes that are read of a receiver's answer.
+pub const ALERT_ANSWER_BYTES_MAX: u64 = 16 * 1_024;
+/// Channels of one configuration.
+pub const CHANNELS_MAX: usize = 1_000;
+/// Channels that one monitor names.
+pub const MONITOR_CHANNELS_MAX: usize = 32;
+
 /// Interval of the original service where none is given, in milliseconds.
 pub const INTERVAL_MS_ORIGINAL: u64 = 360_000;
 /// Total deadline of the original's web checks, in milliseconds.
@@ -137,6 +213,41 @@ pub const RETRIES_ORIGINAL: u8 = 2;
 pub const RETRY_DELAY_MS_MAX: u64 = 300_000;
 /// Most checks in a row that a monitor may ask for before its verdict changes.
 pub const CONFIRM_MAX: u8 = 100;
+/// Pause before a failed check is confirmed by a further one where none is given, in milliseconds:
+/// longer than what a lost packet or a restarting server takes, short beside an interval.
+pub const CONFIRM_INTERVAL_MS_DEFAULT: u64 = 5_000;
+/// Longest pause before a failed check is confirmed, in milliseconds.
+pub const CONFIRM_INTERVAL_MS_MAX: u64 = 300_000;
+
+/// Time between two rounds of the guard where none is given, in milliseconds; the original's.
+pub const GUARD_INTERVAL_MS_DEFAULT: u64 = 1_000;
+/// Shortest time between two rounds of the guard, in milliseconds: its canaries are not ours.
+pub const GUARD_INTERVAL_MS_MIN: u64 = 500;
+/// Longest time between two rounds of the guard, in milliseconds. A down waits for a whole round.
+pub const GUARD_INTERVAL_MS_MAX: u64 = 60_000;
+/// Time that a canary has to answer where none is given, in milliseconds: one retransmitted SYN.
+pub const GUARD_TIMEOUT_MS_DEFAULT: u64 = 2_000;
+/// Longest time that a canary may be given, in milliseconds.
+pub const GUARD_TIMEOUT_MS_MAX: u64 = 10_000;
+/// Most canaries.
+pub const GUARD_CANARIES_MAX: usize = 32;
+/// Longest that one signal alone holds back verdicts, in milliseconds: an interval of most
+/// monitors, in which their results have shown whether the signal is right.
+pub const GUARD_TRIAL_MS: u64 = 60_000;
+/// Share of monitors that had been good and fail now which is beyond any usual one, in percent.
+/// A fleet of its own accord has well below one.
+pub const GUARD_SHARE_PERCENT: u64 = 30;
+/// Results from which that share is believed before a trial is over, in results.
+pub const GUARD_RESULTS_MIN: u64 = 20;
+/// Results that are enough in a small fleet, in results: at once where all of them failed, else
+/// once a trial is over.
+pub const GUARD_FEW_RESULTS_MIN: u64 = 3;
+/// Rounds in a row without reason before an isolation ends, in rounds: one answer may be luck.
+pub const GUARD_CLEAR_ROUNDS: u32 = 2;
+/// Longest that the guard does not look whether it is to stop, in milliseconds.
+pub const GUARD_WAIT_MS_MAX: u64 = 100;
+/// Queries that no name server answered, and none was answered meanwhile, in queries.
+pub const GUARD_SILENT_QUERIES_MIN: u64 = 3;
 /// Days a certificate must have left where nothing is given; the original's fixed number.
 pub const EXPIRE_DAYS_DEFAULT: u32 = 10;
 /// Most days a certificate may be asked to have left: ten years, longer than any is issued for.
@@ -223,6 +334,7 @@ pub const ECHO_QUEUE_MAX: usize = 65_536;
 pub const ECHO_RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 
 const _: () = assert!(INTERVAL_MS_MIN >= TICK_MS);
+const _: () = assert!(GUARD_TRIAL_MS >= 3 * GUARD_TIMEOUT_MS_MAX);
 const _: () = assert!(INTERVAL_MS_MIN <= INTERVAL_MS_DEFAULT);
 const _: () = assert!(TIMEOUT_MS_MIN >= TICK_MS && TIMEOUT_MS_DEFAULT <= TIMEOUT_MS_MAX);
 const _: () = assert!(BATCH_SAMPLES_MAX <= u16::MAX as usize);
@@ -251,6 +363,10 @@ pub const GROUP_BITS: u32 = 10;
 /// one lane is compacted at a time, so this bounds memory and the length of a slice: 164,000
 /// results of 60 s intervals, 0.15 s in a development build.
 pub const LANE_BITS: u32 = 15;
+/// Time between two writes of a state without news, in milliseconds. One row in so long costs less
+/// than the results themselves; readers unpack the head rows of this time for each lane they show,
+/// 10 ms at 60 s intervals.
+pub const STATES_EVERY_MS: u64 = 60_000;
 /// Results that one compaction slice takes at most, about 0.2 s of work; the rest of the window
 /// follows in further slices.
 pub const COMPACT_SAMPLES_MAX: usize = 250_000;
@@ -430,6 +546,38 @@ pub const PG_SILENT_MS_MAX: u64 = 10_000;
 /// A connection without traffic asks whether the other side is there after this, in milliseconds.
 pub const PG_KEEPALIVE_MS: u64 = 30_000;
 
+/// Longest wait of a statement for a lock that somebody else has, in milliseconds: less than
+/// [`PG_STATEMENT_MS_MAX`], so that the error names the lock.
+pub const PG_LOCK_MS_MAX: u64 = 3_000;
+/// Failures and changes of verdict in one transaction with PostgreSQL, as far as batches allow:
+/// each costs the server about 0.1 ms.
+pub const PG_EVENTS_MAX: usize = 8_192;
+/// Monitors with numbers below this are rows of the original's table, which counts with 31 bits;
+/// the engine's own begin here.
+pub const FOREIGN_IDS_MAX: u64 = 1 << 40;
+/// Age at which the original's checks go, in milliseconds: 30 days, as its setup has it.
+pub const SERIES_CHECKS_MS: u64 = 30 * 24 * 3_600 * 1_000;
+/// Age at which the original's hourly sums go, in milliseconds: a year.
+pub const SERIES_HOURS_MS: u64 = 365 * 24 * 3_600 * 1_000;
+/// Age at which the original's metrics about the service go, in milliseconds: 7 days.
+pub const SERIES_METRICS_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// Rows of the original's time series deleted in one transaction, where they are not dropped by
+/// the day.
+pub const SERIES_DELETE_MAX: u64 = 20_000;
+/// Days ahead for which tables of checks are made: a weekend without an engine is no trouble,
+/// because missing ones are made when results come.
+pub const SERIES_DAYS_AHEAD: i64 = 2;
+/// Monitors whose hour is summed up in one transaction.
+pub const HOUR_MONITORS_MAX: i64 = 5_000;
+/// How long after its end an hour is summed up, in milliseconds: results of checks that were still
+/// running are there by then; those from a spool make it summed up again.
+pub const HOUR_GRACE_MS: u64 = 6 * 60 * 1_000;
+/// Time between two rounds of the original's metrics about the service, in milliseconds.
+pub const SERIES_METRICS_EVERY_MS: u64 = 60_000;
+/// Rows of monitors that are compared with PostgreSQL in one statement: a few megabytes.
+pub const SYNC_ROWS_MAX: usize = 10_000;
+/// Longest wait for the answer to a question of the command line or the API, in milliseconds.
+pub const PG_READ_MS_MAX: u64 = 30_000;
 /// Requests to the API that one address may send each second.
 pub const API_RATE_PER_S_MAX: u64 = 200;
 /// Requests one address may send at once before the rate holds: a page with all its parts open in
@@ -457,6 +605,14 @@ pub const API_HISTORY_STEPS_MAX: usize = 500;
 pub const API_UPTIME_CHANGES_MAX: usize = 10_000;
 /// Longest text that is looked for in names and targets, in bytes.
 pub const API_TEXT_BYTES_MAX: usize = 200;
+/// Longest row of one monitor in a request, in bytes.
+pub const API_ROW_BYTES_MAX: usize = 64 << 10;
+/// Rows of a stream that are stored in one transaction.
+pub const API_BULK_ROWS: usize = 1_000;
+/// Lines of a stream that cannot be used and are told; the others are counted.
+pub const API_BULK_PROBLEMS_MAX: usize = 100;
+/// Longest wait for the database to make a change, in milliseconds.
+pub const API_WRITE_WAIT_MS: u64 = 15_000;
 /// Readers of the store that are kept open.
 pub const API_READERS_MAX: usize = API_READS_MAX;
 /// Cells of the map of all monitors: about 40 KB of JSON, and no screen shows more.

@@ -5,7 +5,10 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
-use engine::cli::{check, config_cmd, exit, hist, import, look, remote, start, tail, top, trial};
+use engine::cli::{
+    alerting, bench, check, config_cmd, exit, hist, import, look, remote, start, tail, token, top,
+    trial,
+};
 
 fn main() -> ExitCode {
     if std::env::args_os().len() < 2 {
@@ -29,11 +32,15 @@ fn main() -> ExitCode {
         Command::Validate(validate) => look::validate(validate),
         Command::Monitors(monitors) => look::monitors(monitors, &style),
         Command::Results(results) => look::results(results, &style),
+        Command::Token(args) => token::run(args, &style),
+        Command::Alert(alert) => alerting::run(alert, &style),
         Command::Import(args) => import::run(args, &style),
         Command::Top(args) => top::run(args),
         Command::Tail(args) => tail::run(args, &style),
         Command::Hist(args) => hist::run(args, &style),
         Command::Doctor(doctor) => look::doctor(doctor, &style),
+        Command::Bench(args) => bench::run(args, &style),
+        Command::BenchFarm(args) => bench::serve_targets(args),
         Command::Completions { shell } => {
             write_completions(*shell, &mut std::io::stdout());
             exit::OK

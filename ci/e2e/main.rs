@@ -7,8 +7,11 @@
 
 mod harness;
 
+mod bench;
+mod change;
 mod check;
 mod config;
+mod database;
 mod demo;
 mod fault;
 mod hist;

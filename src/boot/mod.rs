@@ -4,6 +4,7 @@
 //! what is left; each step has a deadline. Blocks: the control thread calls it.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -12,12 +13,15 @@ use std::time::{Duration, Instant};
 use probes::ProbeSpec;
 
 use crate::clock::Clock;
+use crate::config::guard::GuardPlan;
 use crate::config::{Entry, Loaded};
+use crate::guard::vantage::Vantage;
+use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::MonitorId;
 use crate::limits::{
     DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
-use crate::messages::{Assign, BatchSink};
+use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
 use crate::monitor::row::{Checked, MonitorRow};
@@ -26,9 +30,9 @@ use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
 use crate::sample::Transition;
 use crate::store::spool::Spool;
-use crate::store::{
-    NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreHandle, StoreThread,
-};
+use crate::store::{NewMonitor, Retention, StoreCounters, StoreError, StoreHandle, StoreThread};
+
+pub mod backend;
 
 pub mod once;
 
@@ -36,6 +40,7 @@ pub mod prober;
 
 pub mod shards;
 
+use backend::Backend;
 use shards::{Common, ShardError, Shards};
 
 /// The folder of the spool in the data folder.
@@ -44,14 +49,18 @@ const SPOOL_FOLDER: &str = "spool";
 /// Everything that a start needs to know, settled.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Folder of the database.
+    /// Folder of the spool, and of the database where that is a file.
     pub data_dir: PathBuf,
+    /// Where monitors and results are kept.
+    pub backend: Backend,
     /// One shard on each.
     pub cpus: Vec<usize>,
     /// Probes in flight per shard.
     pub in_flight_max: usize,
     /// How long and how much is kept.
     pub retention: Retention,
+    /// What the guard is to do; `None` for no guard.
+    pub guard: Option<GuardPlan>,
     /// A PEM file with the roots that handshakes trust; `None` for the system's.
     pub roots: Option<PathBuf>,
 }
@@ -62,6 +71,9 @@ pub enum EngineError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The guard.
+    #[error("the guard cannot go on: {0}; `engine doctor` says why")]
+    Guard(io::Error),
     /// A shard.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -77,6 +89,13 @@ pub enum EngineError {
     /// The shards are gone.
     #[error("the shards have ended; the last log lines say why")]
     ShardsDied,
+}
+
+impl EngineError {
+    /// True where another try may succeed without anybody doing anything.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, EngineError::Store(error) if error.is_passing())
+    }
 }
 
 /// What came of a list of monitors.
@@ -97,6 +116,8 @@ pub struct Applied {
 /// The running engine.
 pub struct Engine {
     shards: Shards,
+    guard: Option<Guard>,
+    guard_counts: Arc<GuardCounts>,
     store: Option<StoreThread>,
     handle: StoreHandle,
     counters: Arc<StoreCounters>,
@@ -118,22 +139,36 @@ impl Engine {
         let trust = Trust::of(options.roots.as_deref())?;
         let resolver =
             ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
-        let store = Box::new(SqliteStore::open(&options.data_dir, options.retention)?);
+        let (store, known) = options.backend.open(&options.data_dir, options.retention)?;
         let spool = Spool::in_folder(&options.data_dir.join(SPOOL_FOLDER))?;
         let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
         let counters = Arc::new(StoreCounters::default());
-        let thread = StoreThread::start(store, spool, inbox, tell, Arc::clone(&counters))?;
+        let counted = Arc::clone(&counters);
+        let thread = StoreThread::start_known(store, known, spool, inbox, tell, counted)?;
+        let recheck_ticks = options.guard.as_ref().map_or(0, guard::recheck_ticks);
+        let vantage = Arc::new(Vantage::new(options.cpus.len(), recheck_ticks));
         let common = Common {
             clock: Clock::start(),
             trust: trust.clone(),
             resolver,
             in_flight_max: options.in_flight_max,
+            vantage,
         };
         let handle = StoreHandle::new(to_store);
         let sink = || Box::new(handle.clone()) as Box<dyn BatchSink>;
         let shards = Shards::start(&options.cpus, &common, sink)?;
-        let store = Some(thread);
-        Ok(Engine { shards, store, handle, counters, trust, running: HashMap::new() })
+        let guard_counts = Arc::default();
+        let guard = start_guard(options, common, &guard_counts).map_err(EngineError::Guard)?;
+        Ok(Engine {
+            shards,
+            guard,
+            guard_counts,
+            store: Some(thread),
+            handle,
+            counters,
+            trust,
+            running: HashMap::new(),
+        })
     }
 
     /// Makes the monitors of `source` exactly these. Those that cannot run are stored with their
@@ -230,17 +265,7 @@ impl Engine {
         });
         let row_json = serde_json::to_string(&entry.row).unwrap_or_default();
         match checked {
-            Ok(checked) => {
-                let row = NewMonitor {
-                    about: checked.about.clone(),
-                    kind: Some(checked.kind),
-                    row_json,
-                    problem: None,
-                    interval_ms: checked.timing.interval_ms,
-                    paused: checked.paused,
-                };
-                (row, Some(checked))
-            }
+            Ok(checked) => (NewMonitor::of(&checked, row_json), Some(checked)),
             Err(problem) => {
                 let row = NewMonitor {
                     about: about_bad(&entry.row, entry.line),
@@ -268,6 +293,14 @@ impl Engine {
         self.handle.clone()
     }
 
+    /// Calls `tell` whenever an isolation of this host begins or ends, from now on, on the guard's
+    /// thread.
+    pub fn on_guard(&self, tell: impl FnMut(GuardChange) + Send + 'static) {
+        if let Some(guard) = &self.guard {
+            guard.on_change(Box::new(tell));
+        }
+    }
+
     /// Where the snapshots of the shards are found.
     pub fn published(&self) -> Vec<Published> {
         self.shards.published()
@@ -276,13 +309,23 @@ impl Engine {
     /// What the store counts, for the metrics page.
     pub fn store_counts(&self) -> impl Fn() -> Counts + Send + Sync + 'static {
         let counters = Arc::clone(&self.counters);
-        move || counters.by_name()
+        let guard = self.guard.as_ref().map(|_| Arc::clone(&self.guard_counts));
+        move || {
+            let mut counts = counters.by_name();
+            if let Some(guard) = &guard {
+                guard.add_to(&mut counts);
+            }
+            counts
+        }
     }
 
     /// The first thread that ended although nobody asked for it.
     pub fn failure(&mut self) -> Option<EngineError> {
         if self.store.as_ref().is_some_and(StoreThread::is_finished) {
             return Some(StoreError::Ended.into());
+        }
+        if self.guard.as_ref().is_some_and(Guard::is_dead) {
+            return Some(EngineError::Guard(io::Error::other("its thread has ended")));
         }
         self.shards.take_dead().map(EngineError::Shard)
     }
@@ -309,6 +352,7 @@ impl Engine {
     ///
     /// `Store` with what neither of them has taken within the deadline.
     pub fn finish(mut self) -> Result<(), EngineError> {
+        self.guard.take();
         if !self.shards.all_ended() {
             self.shards.quit();
             self.shards.wait(Instant::now() + Duration::from_millis(DRAIN_MS_MAX / 4));
@@ -327,6 +371,18 @@ impl Engine {
         }
         Ok(store.join()?)
     }
+}
+
+/// Starts the guard where there is one.
+fn start_guard(
+    options: &Options,
+    common: Common,
+    counts: &Arc<GuardCounts>,
+) -> io::Result<Option<Guard>> {
+    let Some(plan) = options.guard.clone() else { return Ok(None) };
+    let Common { clock, resolver, vantage, .. } = common;
+    let setup = guard::Setup { plan, clock, resolver, vantage, counts: Arc::clone(counts) };
+    Guard::start(setup).map(Some)
 }
 
 /// How a monitor is shown that cannot run.

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::database::Database;
+use super::guard::GuardPlan;
 use crate::limits::{HIST_INTERVAL_MS, RETENTION_DAYS_MAX, SHARDS_MAX};
 use crate::monitor::row::RowError;
 use crate::monitor::row::written::{duration_ms, read_into};
@@ -61,6 +62,8 @@ pub struct Settings {
     pub blackbox: Option<PathBuf>,
     /// Networks that `/probe` may ask, as written.
     pub probe_allow: Option<Vec<String>>,
+    /// What the guard is to do: the map `guard` beside the settings.
+    pub guard: Option<GuardPlan>,
 }
 
 impl Settings {
@@ -215,6 +218,7 @@ mod tests {
             hist_interval_ms: Some(300_000),
             blackbox: Some("b".into()),
             probe_allow: Some(vec!["::1".into()]),
+            guard: None,
         };
         assert_eq!(settings, expected);
     }

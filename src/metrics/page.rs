@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
 
+use crate::metrics::delta::DeltaTimes;
 use crate::metrics::host;
 use crate::metrics::ledger::Ledger;
 use crate::metrics::snapshot::{Published, Snapshot};
@@ -51,6 +52,7 @@ impl Reloads {
 pub struct Page {
     shards: Vec<Published>,
     reloads: Arc<Reloads>,
+    deltas: Option<DeltaTimes>,
     others: Box<dyn Fn() -> Counts + Send + Sync>,
 }
 
@@ -61,13 +63,15 @@ impl fmt::Debug for Page {
 }
 
 impl Page {
-    /// The page of these shards and what `others` counts.
+    /// The page of these shards, with the times between checks where they are kept, and what
+    /// `others` counts.
     pub fn new(
         shards: Vec<Published>,
         reloads: Arc<Reloads>,
+        deltas: Option<DeltaTimes>,
         others: impl Fn() -> Counts + Send + Sync + 'static,
     ) -> Page {
-        Page { shards, reloads, others: Box::new(others) }
+        Page { shards, reloads, deltas, others: Box::new(others) }
     }
 
     /// Writes everything.
@@ -81,6 +85,7 @@ impl Page {
         durations(text, &shards);
         gauges(text, &shards);
         counters(text, &shards);
+        self.deltas.iter().for_each(|deltas| deltas.write(text));
         self.reloaded(text);
         let others = (self.others)();
         for (list, sort) in [(others.gauges, Sort::Gauge), (others.counters, Sort::Counter)] {
@@ -164,7 +169,7 @@ fn lag(text: &mut Text, shards: &[Snapshot]) {
     text.family("engine_schedule_lateness_seconds", help, Sort::Histogram);
     for shard in shards {
         let (counts, sum) = in_buckets(&shard.lag);
-        text.histogram(&[("shard", &number(shard))], &counts, sum);
+        text.histogram(&[("shard", &number(shard))], &SECONDS_BUCKETS, &counts, sum);
     }
 }
 
@@ -188,7 +193,8 @@ fn durations(text: &mut Text, shards: &[Snapshot]) {
         let mut sum = Buckets::default();
         shards.iter().for_each(|shard| sum.add(&shard.durations[kind as usize]));
         if !sum.is_empty() {
-            text.histogram(&[("type", kind.name())], &sum.counts, sum.sum_us as f64 / 1e6);
+            let seconds = sum.sum_us as f64 / 1e6;
+            text.histogram(&[("type", kind.name())], &SECONDS_BUCKETS, &sum.counts, seconds);
         }
     }
 }
@@ -217,10 +223,11 @@ fn gauges(text: &mut Text, shards: &[Snapshot]) {
 
 fn counters(text: &mut Text, shards: &[Snapshot]) {
     type Field = fn(&Snapshot) -> u64;
-    let fields: [(&str, &str, Field); 4] = [
+    let fields: [(&str, &str, Field); 5] = [
         ("engine_shard_turns", "Turns of the shard loop", |s| s.turns),
         ("engine_shard_stalls", "Times a shard could not look at its sockets", |s| s.stalls),
         ("engine_samples_dropped", "Samples the store could not take", |s| s.samples_dropped),
+        ("engine_confirmations", "Checks started to confirm a failed one", |s| s.confirmations),
         ("engine_words_skipped", "Messages of repeated failures left out", |s| s.words_skipped),
     ];
     for (name, help, field) in fields {
@@ -269,7 +276,7 @@ mod tests {
         reloads.tell(true, 1_500);
         reloads.tell(false, 2_500);
         let mut text = Text::new(Format::OpenMetrics);
-        Page::new(vec![published], reloads, others).write(&mut text);
+        Page::new(vec![published], reloads, None, others).write(&mut text);
         text.take()
     }
 

@@ -108,13 +108,13 @@ impl Text {
         self.line(suffix, labels, None, value);
     }
 
-    /// One histogram of the family: how many durations are in each bucket, the last of them past
-    /// the largest end, and their sum in seconds.
-    pub fn histogram(&mut self, labels: &[Label<'_>], counts: &[u64], sum: f64) {
+    /// One histogram of the family: the ends of its buckets, how many are in each, the last of them
+    /// past the largest end, and their sum.
+    pub fn histogram(&mut self, labels: &[Label<'_>], ends: &[f64], counts: &[u64], sum: f64) {
         let mut below = 0;
         for (at, count) in counts.iter().enumerate() {
             below += count;
-            let end = SECONDS_BUCKETS.get(at).copied().unwrap_or(f64::INFINITY);
+            let end = ends.get(at).copied().unwrap_or(f64::INFINITY);
             self.line("_bucket", labels, Some(end), below as f64);
         }
         self.line("_sum", labels, None, sum);
@@ -262,7 +262,8 @@ mod tests {
         [1_000, 1_001, 70_000_000].into_iter().for_each(|micros| buckets.record(micros));
         let [open, _] = both(|text| {
             text.family("d_seconds", "Help.", Sort::Histogram);
-            text.histogram(&[("t", "x")], &buckets.counts, buckets.sum_us as f64 / 1e6);
+            let sum = buckets.sum_us as f64 / 1e6;
+            text.histogram(&[("t", "x")], &SECONDS_BUCKETS, &buckets.counts, sum);
         });
         for line in [
             "d_seconds_bucket{t=\"x\",le=\"0.001\"} 1\n",

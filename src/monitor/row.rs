@@ -90,7 +90,7 @@ macro_rules! monitor_row {
         /// Everything a user may write about one monitor. In JSON an object with these keys.
         ///
         /// Reading it from JSON gives all errors at once and refuses unknown keys.
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(try_from = "Map<String, Value>")]
         pub struct MonitorRow { $(
             $(#[$doc])*
@@ -147,14 +147,20 @@ monitor_row! {
     retries = "retries": u64;
     /// Pause before a further attempt.
     retry_delay = "retry_delay": String;
+    /// Pause before a failed check is confirmed by a further one.
+    confirm_interval = "confirm_interval": String;
     /// Failed checks in a row before the verdict is down.
     fall = "fall": u64;
     /// Good checks in a row before the verdict is up again.
     rise = "rise": u64;
     /// True where it is not to be checked now.
     paused = "paused": bool;
+    /// False where its failures count while this host is cut off, too.
+    guard = "guard": bool;
     /// Sort and group by these.
     tags = "tags": Vec<String>;
+    /// Names of the channels that tell of it; by tags where none are given.
+    alerts = "alerts": Vec<String>;
     /// `any`, `v4` or `v6`.
     family = "family": String;
     /// Port, where the target names none.

@@ -19,6 +19,8 @@ pub struct StoreCounters {
     pub bytes: AtomicU64,
     /// Batches skipped because they were recorded before.
     pub batches_skipped: AtomicU64,
+    /// Results that the database does not take, set aside with its reason.
+    pub set_aside: AtomicU64,
     /// Batches waiting to be recorded.
     pub batches_pending: AtomicU64,
     /// Commits and maintenance steps that failed.
@@ -29,6 +31,8 @@ pub struct StoreCounters {
     pub commit_us: AtomicU64,
     /// The longest commit, in microseconds.
     pub commit_us_max: AtomicU64,
+    /// States brought up to the results.
+    pub states_written: AtomicU64,
     /// Results moved to chunks.
     pub samples_compacted: AtomicU64,
     /// Bytes of chunks written.
@@ -70,8 +74,10 @@ impl StoreCounters {
             ("engine_store_commits", "Transactions with results", load(&self.commits)),
             ("engine_store_bytes", "Bytes of packed results", load(&self.bytes)),
             ("engine_store_batches_skipped", "Recorded before", load(&self.batches_skipped)),
+            ("engine_store_set_aside", "Results not taken", load(&self.set_aside)),
             ("engine_store_errors", "Failed commits and maintenance", load(&self.errors)),
             ("engine_store_commit_microseconds", "Time in commits", load(&self.commit_us)),
+            ("engine_store_states", "States brought up to date", load(&self.states_written)),
             ("engine_store_compacted", "Results moved to chunks", load(&self.samples_compacted)),
             ("engine_store_chunk_bytes", "Bytes of chunks written", load(&self.chunk_bytes)),
             ("engine_store_chunks_deleted", "Deleted for age or size", load(&self.chunks_deleted)),
@@ -118,6 +124,7 @@ impl StoreCounters {
         add(&self.commits, 1);
         add(&self.rows, appended.rows);
         add(&self.bytes, appended.bytes);
+        add(&self.set_aside, appended.set_aside);
         add(&self.batches_skipped, appended.batches_skipped);
         add(&self.commit_us, commit_us);
         self.commit_us_max.fetch_max(commit_us, Ordering::Relaxed);
@@ -125,6 +132,7 @@ impl StoreCounters {
 
     /// A step of maintenance took place.
     pub(super) fn maintained(&self, done: &Maintained) {
+        add(&self.states_written, done.states_written);
         add(&self.samples_compacted, done.samples_compacted);
         add(&self.chunk_bytes, done.chunk_bytes);
         add(&self.chunks_deleted, done.chunks_deleted);

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
+use super::fold::Touched;
 use super::sqlite::{check_owner, schema_known};
+use super::states::{self, Known};
 use super::view::{
     CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, ResultView,
-    Results, TransitionView,
+    Results, TransitionView, Watched, Written,
 };
 use super::{StoreError, blob, folder, signed, unsigned, window_start};
 use crate::clock::wall_millis;
@@ -29,6 +31,13 @@ pub struct SqliteReader {
 /// Opens readers of the SQLite file in this data folder.
 #[derive(Clone, Debug)]
 pub struct SqliteFolder(pub PathBuf);
+
+impl SqliteFolder {
+    /// True where the folder has such a file.
+    pub fn is_there(&self) -> bool {
+        folder::database_path(&self.0).exists()
+    }
+}
 
 impl OpenReader for SqliteFolder {
     fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
@@ -60,23 +69,6 @@ impl SqliteReader {
             return Err(StoreError::Schema { found, known, advice });
         }
         Ok(SqliteReader { conn })
-    }
-
-    /// Monitors that are not removed: all, those that are to be checked, and those of them that
-    /// can run.
-    ///
-    /// # Errors
-    ///
-    /// Only the database's.
-    pub fn totals(&self) -> Result<(u64, u64, u64), StoreError> {
-        let row = self.conn.query_row(
-            "SELECT count(*), count(*) FILTER (WHERE NOT paused),
-                    count(*) FILTER (WHERE NOT paused AND problem IS NULL)
-             FROM monitor WHERE removed_ms IS NULL",
-            [],
-            |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
-        )?;
-        Ok(row)
     }
 
     /// Results in head rows: the windows that are not compacted yet.
@@ -132,15 +124,22 @@ impl SqliteReader {
 }
 
 /// Results of one monitor while they are gathered.
-struct Found {
+pub(super) struct Found {
     monitor: MonitorId,
     range: Range,
     samples: Vec<Sample>,
-    damaged: Vec<String>,
+    /// Blobs that cannot be read, by name and reason.
+    pub damaged: Vec<String>,
 }
 
 impl Found {
-    fn add(&mut self, base: u64, t0: i64, data: &[u8], name: impl Fn() -> String) {
+    /// Nothing yet.
+    pub fn new(monitor: MonitorId, range: &Range) -> Found {
+        Found { monitor, range: *range, samples: Vec::new(), damaged: Vec::new() }
+    }
+
+    /// Adds what a blob has of the monitor.
+    pub fn add(&mut self, base: u64, t0: i64, data: &[u8], name: impl Fn() -> String) {
         match blob::unpack(base, unsigned(t0), data) {
             Ok(samples) => {
                 let (monitor, from, to) = (self.monitor, self.range.from_ms, self.range.to_ms);
@@ -152,18 +151,38 @@ impl Found {
         }
     }
 
-    fn count_from(&self, due_ms: u64) -> usize {
+    /// Results due at a time or later.
+    pub fn count_from(&self, due_ms: u64) -> usize {
         self.samples.iter().filter(|sample| sample.due_ms >= due_ms).count()
+    }
+
+    /// The results, newest first, as many as are wanted.
+    pub fn results(mut self) -> Results {
+        self.samples.sort_by_key(|sample| Reverse(sample.due_ms));
+        self.samples.truncate(self.range.limit);
+        let results = self.samples.iter().map(ResultView::from).collect();
+        Results { results, damaged: self.damaged }
     }
 }
 
 /// The first and the last window of a range.
-fn windows(range: &Range) -> (i64, i64) {
+pub(super) fn windows(range: &Range) -> (i64, i64) {
     let limited = |ms: u64| signed(window_start(ms.min(i64::MAX as u64)));
     (limited(range.from_ms), limited(range.to_ms))
 }
 
 impl Read for SqliteReader {
+    fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
+        let row = self.conn.query_row(
+            "SELECT count(*), count(*) FILTER (WHERE NOT paused),
+                    count(*) FILTER (WHERE NOT paused AND problem IS NULL)
+             FROM monitor WHERE removed_ms IS NULL",
+            [],
+            |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
+        )?;
+        Ok(row)
+    }
+
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError> {
         let id = self
             .conn
@@ -177,6 +196,15 @@ impl Read for SqliteReader {
     }
 
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError> {
+        // One transaction, so that states and the head above them fit together.
+        let transaction = self.conn.unchecked_transaction()?;
+        // What is pending in the states may have had its first good answer in the head: whether it
+        // fits is known later, and so is where the page begins.
+        let (rows, left_out) = match filter.verdict {
+            None => (filter.limit, filter.offset),
+            Some(_) => (usize::MAX, 0),
+        };
+        let wanted = filter.limit.saturating_add(filter.offset - left_out);
         let order = if filter.by_id { "m.id" } else { "m.name" };
         // Written only where it is wanted: then the rows are found by their key.
         let only = match filter.only {
@@ -185,14 +213,15 @@ impl Read for SqliteReader {
         };
         let numbers =
             filter.only.as_ref().map(|only| serde_json::to_string(only).unwrap_or_default());
-        let mut statement = self.conn.prepare_cached(&format!(
+        let mut statement = transaction.prepare_cached(&format!(
             "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
                     CASE WHEN m.paused THEN 4 ELSE s.verdict END AS shown, s.since_ms, s.due_ms,
                     s.code, s.message, s.total_us, s.http_status,
-                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms
+                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms,
+                    s.verdict, m.paused
              FROM monitor m JOIN state s ON s.monitor_id = m.id
              WHERE m.removed_ms IS NULL
-               AND (?1 IS NULL OR shown = ?1)
+               AND (?1 IS NULL OR shown IN (?1, 0))
                AND (?2 IS NULL OR instr(m.name, ?2) > 0)
                AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?3))
                AND (NOT ?4 OR m.problem IS NOT NULL)
@@ -204,28 +233,49 @@ impl Read for SqliteReader {
             filter.name,
             filter.tag,
             filter.problems,
-            limit(filter.limit),
-            limit(filter.offset),
+            limit(rows),
+            limit(left_out),
             filter.after.map_or(i64::MIN, |after| signed(after.0)),
             numbers
         ];
+        let mut found = statement.query(values)?;
+        let (mut listed, mut certain) = (Vec::new(), 0);
+        while certain < wanted
+            && let Some(row) = found.next()?
+        {
+            let one = Listed::of(row)?;
+            certain += usize::from(filter.verdict.is_none_or(|verdict| one.verdict() == verdict));
+            listed.push(one);
+        }
+        put_head_on_top(&transaction, &mut listed)?;
         let now_ms = wall_millis();
-        let views = statement.query_map(values, monitor_view)?;
-        views.map(|view| Ok(view?.with_next_due(now_ms))).collect()
+        let fits = |one: &Listed| filter.verdict.is_none_or(|verdict| one.verdict() == verdict);
+        let listed = listed.into_iter().filter(fits).skip(filter.offset - left_out);
+        let views = listed.map(|one| one.shown().with_next_due(now_ms));
+        Ok(views.take(filter.limit).collect())
+    }
+
+    fn written(&mut self, from: MonitorId, rows_max: usize) -> Result<Vec<Written>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT id, source, row_json FROM monitor WHERE id >= ?1 AND removed_ms IS NULL
+             ORDER BY id LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![signed(from.0), limit(rows_max)], |row| {
+            let id = MonitorId(number(row, 0)?);
+            Ok(Written { id, source: row.get(1)?, row_json: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {
         // One transaction, so that a window compacted meanwhile is seen once and not twice.
         let transaction = self.conn.unchecked_transaction()?;
-        let mut found = Found { monitor, range: *range, samples: Vec::new(), damaged: Vec::new() };
+        let mut found = Found::new(monitor, range);
         self.head_results(&mut found, range)?;
         self.chunk_results(&mut found, range)?;
         self.set_aside(&mut found, range)?;
         transaction.finish()?;
-        found.samples.sort_by_key(|sample| Reverse(sample.due_ms));
-        found.samples.truncate(range.limit);
-        let results = found.samples.iter().map(ResultView::from).collect();
-        Ok(Results { results, damaged: found.damaged })
+        Ok(found.results())
     }
 
     fn evidence(&mut self, monitor: MonitorId) -> Result<Vec<Evidence>, StoreError> {
@@ -288,20 +338,51 @@ impl Read for SqliteReader {
              ORDER BY t.at_ms DESC, t.id DESC LIMIT ?2",
         )?;
         let values = params![monitor.map(|monitor| signed(monitor.0)), limit(rows_max)];
-        let rows = statement.query_map(values, |row| {
-            let code = Code(row.get(5)?);
-            Ok(TransitionView {
-                monitor: MonitorId(number(row, 0)?),
-                name: row.get(1)?,
-                at_ms: number(row, 2)?,
-                from: Verdict::from_number(row.get(3)?),
-                to: Verdict::from_number(row.get(4)?),
-                code: code.0,
-                result: code.name(),
-                message: row.get(6)?,
-            })
+        let rows = statement.query_map(values, transition_view)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn transitions_after(
+        &mut self,
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Vec<(u64, TransitionView)>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT t.monitor_id, m.name, t.at_ms, t.from_verdict, t.to_verdict, t.code, t.message,
+                    t.id
+             FROM transition t JOIN monitor m ON m.id = t.monitor_id
+             WHERE t.id > ?1 ORDER BY t.id LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![signed(after), limit(rows_max)], |row| {
+            Ok((number(row, 7)?, transition_view(row)?))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn newest_transition(&mut self) -> Result<u64, StoreError> {
+        let newest = "SELECT coalesce(max(id), 0) FROM transition";
+        Ok(self.conn.query_row(newest, [], |row| number(row, 0))?)
+    }
+
+    fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT name, kind, target, tags, interval_ms, row_json FROM monitor
+             WHERE id = ?1 AND removed_ms IS NULL",
+        )?;
+        let watched = monitors.iter().map(|monitor| {
+            let found = statement.query_row([signed(monitor.0)], |row| {
+                Ok(Watched {
+                    name: row.get(0)?,
+                    kind: row.get::<_, Option<String>>(1)?.and_then(|name| Kind::from_name(&name)),
+                    target: row.get(2)?,
+                    tags: list(row, 3)?,
+                    interval_ms: number(row, 4)?,
+                    row_json: row.get(5)?,
+                })
+            });
+            Ok(found.optional()?)
+        });
+        watched.collect()
     }
 
     fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError> {
@@ -317,36 +398,114 @@ impl Read for SqliteReader {
     }
 }
 
-fn monitor_view(row: &Row<'_>) -> rusqlite::Result<MonitorView> {
-    let code = Code(row.get(11)?);
-    let last_check_ms = Some(number(row, 10)?).filter(|due| *due > 0);
-    let total_us: u32 = row.get(13)?;
-    let http_status: u16 = row.get(14)?;
-    Ok(MonitorView {
-        id: MonitorId(number(row, 0)?),
+/// A monitor and its state while it is read.
+struct Listed {
+    /// All but what `known` says.
+    view: MonitorView,
+    known: Known,
+    paused: bool,
+}
+
+impl Listed {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Listed> {
+        let view = MonitorView {
+            id: MonitorId(number(row, 0)?),
+            name: row.get(1)?,
+            kind: row.get::<_, Option<String>>(2)?.and_then(|name| Kind::from_name(&name)),
+            target: row.get(3)?,
+            tags: list(row, 4)?,
+            source: row.get(5)?,
+            user_id: None,
+            stop_to_ms: None,
+            problem: row.get(6)?,
+            interval_ms: number(row, 7)?,
+            verdict: Verdict::default(),
+            since_ms: None,
+            last_check_ms: None,
+            next_due_ms: None,
+            code: 0,
+            result: None,
+            message: row.get(12)?,
+            total_us: None,
+            http_status: None,
+            counts: Counts {
+                up: number(row, 15)?,
+                down: number(row, 16)?,
+                unknown: number(row, 17)?,
+                missed: number(row, 18)?,
+            },
+            created_ms: number(row, 19)?,
+        };
+        let known = Known {
+            verdict: Verdict::from_number(row.get(20)?),
+            since_ms: number(row, 9)?,
+            due_ms: number(row, 10)?,
+            code: Code(row.get(11)?),
+            streak: 0,
+            total_us: row.get(13)?,
+            http_status: row.get(14)?,
+        };
+        Ok(Listed { view, known, paused: row.get(21)? })
+    }
+
+    fn take(&mut self, touched: &Touched) {
+        if !self.known.take(touched) {
+            self.view.message.clear();
+        }
+        let (counts, more) = (&mut self.view.counts, touched.counts);
+        counts.up += u64::from(more.up);
+        counts.down += u64::from(more.down);
+        counts.unknown += u64::from(more.unknown);
+        counts.missed += u64::from(more.missed);
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.paused { Verdict::Paused } else { self.known.verdict }
+    }
+
+    fn shown(self) -> MonitorView {
+        let verdict = self.verdict();
+        let Known { since_ms, due_ms, code, total_us, http_status, .. } = self.known;
+        let checked = due_ms > 0;
+        MonitorView {
+            verdict,
+            since_ms: Some(since_ms).filter(|since| *since > 0),
+            last_check_ms: checked.then_some(due_ms),
+            code: code.0,
+            result: checked.then(|| code.name()),
+            total_us: (checked && total_us != u32::MAX).then_some(total_us),
+            http_status: (http_status > 0).then_some(http_status),
+            ..self.view
+        }
+    }
+}
+
+/// Adds what the head has above the states.
+fn put_head_on_top(conn: &Connection, listed: &mut [Listed]) -> Result<(), StoreError> {
+    let mut by_id: Vec<&mut Listed> = listed.iter_mut().collect();
+    by_id.sort_unstable_by_key(|listed| listed.view.id);
+    let lane = |listed: &Listed| listed.view.id.0 >> LANE_BITS;
+    for of_lane in by_id.chunk_by_mut(|one, other| lane(one) == lane(other)) {
+        states::on_top(conn, lane(of_lane[0]), |monitor, touched| {
+            if let Ok(at) = of_lane.binary_search_by_key(&monitor, |listed| listed.view.id) {
+                of_lane[at].take(touched);
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn transition_view(row: &Row<'_>) -> rusqlite::Result<TransitionView> {
+    let code = Code(row.get(5)?);
+    Ok(TransitionView {
+        monitor: MonitorId(number(row, 0)?),
         name: row.get(1)?,
-        kind: row.get::<_, Option<String>>(2)?.and_then(|name| Kind::from_name(&name)),
-        target: row.get(3)?,
-        tags: list(row, 4)?,
-        source: row.get(5)?,
-        problem: row.get(6)?,
-        interval_ms: number(row, 7)?,
-        created_ms: number(row, 19)?,
-        verdict: Verdict::from_number(row.get(8)?),
-        since_ms: Some(number(row, 9)?).filter(|since| *since > 0),
-        last_check_ms,
-        next_due_ms: None,
+        at_ms: number(row, 2)?,
+        from: Verdict::from_number(row.get(3)?),
+        to: Verdict::from_number(row.get(4)?),
         code: code.0,
-        result: last_check_ms.map(|_| code.name()),
-        message: row.get(12)?,
-        total_us: last_check_ms.and((total_us != u32::MAX).then_some(total_us)),
-        http_status: (http_status > 0).then_some(http_status),
-        counts: Counts {
-            up: number(row, 15)?,
-            down: number(row, 16)?,
-            unknown: number(row, 17)?,
-            missed: number(row, 18)?,
-        },
+        result: code.name(),
+        message: row.get(6)?,
     })
 }
 
@@ -379,6 +538,7 @@ fn list(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
     Ok(serde_json::from_str(&text).unwrap_or_default())
 }
 
-fn limit(rows: usize) -> i64 {
+/// A number of rows as SQL has it.
+pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -127,7 +127,7 @@ impl Api {
     }
 }
 
-/// Nobody who is known.
+/// Nobody who is known; the answer that says so is made from it.
 struct Refused {
     denied: Denied,
     /// True where a program is told, false where a person is shown the way.

@@ -64,7 +64,7 @@ fn fleet() -> Fleet {
 }
 
 fn routes(fleet: Fleet) -> Router {
-    let page = Page::new(Vec::new(), Arc::default(), Default::default);
+    let page = Page::new(Vec::new(), Arc::default(), None, Default::default);
     let scrapes = Scrapes::new(page, Arc::new(fleet), || NOW);
     Router::new().route("/metrics", get(metrics)).with_state(Arc::new(scrapes))
 }
