@@ -7,6 +7,10 @@ use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
 use engine::cli::{check, config_cmd, exit, hist, look, remote, start, trial};
 
+/// Gives memory back to the system after a load, where the system's own allocator keeps it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     if std::env::args_os().len() < 2 {
         // Help is what the original gives to whoever asks for nothing.

@@ -87,7 +87,7 @@ fn a_bad_monitor_does_not_stop_the_good_ones() {
     assert!(loaded.monitors[0].checked.is_err());
     let checked = loaded.monitors[1].checked.as_ref().unwrap();
     assert_eq!(checked.about.name, "h:1");
-    assert_eq!(loaded.monitors[1].row.name.as_deref(), Some("h:1"));
+    assert_eq!(loaded.monitors[1].row().name.as_deref(), Some("h:1"));
 }
 
 #[test]

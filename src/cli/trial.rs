@@ -57,7 +57,7 @@ fn enabled(args: &StartArgs) -> Result<(Vec<Checked>, Trust), Refusal> {
     settled.notes.iter().for_each(|note| eprintln!("note: {note}"));
     settled.choose(&mut loaded, &mut interner);
     loaded.problems().iter().for_each(|problem| eprintln!("note: {problem}"));
-    let good = loaded.monitors.into_iter().filter_map(|entry| entry.checked.ok());
+    let good = loaded.monitors.into_iter().filter_map(|entry| Some(*entry.checked.ok()?));
     let enabled: Vec<_> = good.filter(|checked| !checked.paused).collect();
     if enabled.is_empty() {
         return Err(failed(format!("{}: no monitor is enabled", path.display())));

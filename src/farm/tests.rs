@@ -286,8 +286,8 @@ fn the_demo_expects_a_verdict_of_each_monitor_and_says_so_in_a_tag() {
     let yaml = demo_monitors(&farm, Path::new("/ca.pem"));
     let loaded = Loaded::parse("demo".into(), &yaml, &mut Interner::default()).unwrap();
     let written = loaded.monitors.iter().map(|entry| {
-        let tags = entry.row.tags.clone().unwrap();
-        (entry.row.name.clone().unwrap(), tags[1].clone())
+        let row = entry.row();
+        (row.name.unwrap(), row.tags.unwrap().swap_remove(1))
     });
     let expected = demo_expectations().into_iter();
     let expected = expected.map(|(name, verdict)| {

@@ -4,8 +4,8 @@
 //! socket and reads no clock: `run` drives it with the real ones, the simulator in `ci/sim` with
 //! its own. After every call each enabled monitor is armed, and at most one check of it is open.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use hdrhistogram::Histogram;
@@ -66,6 +66,8 @@ pub struct Shard {
     attempts: HashMap<Slot, Vec<Box<str>>>,
     /// The leaf last handed to the store, by monitor, as a hash.
     leaves: HashMap<MonitorId, u64>,
+    /// Attempts on the wire whose monitor was removed.
+    forgotten: HashSet<SlotRef>,
     words_left: u32,
     words_second: u64,
     words_skipped: u64,
@@ -89,6 +91,7 @@ impl Shard {
             monitors: [0; 5],
             attempts: HashMap::new(),
             leaves: HashMap::new(),
+            forgotten: HashSet::new(),
             words_left: WORDS_PER_SECOND_MAX,
             words_second: 0,
             words_skipped: 0,
@@ -162,6 +165,11 @@ impl Shard {
         }
         self.finish(at.slot, attempt, now);
         true
+    }
+
+    /// Attempts on the wire that nobody waits for any more, since their monitor was removed.
+    pub fn take_forgotten(&mut self) -> HashSet<SlotRef> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The tick at which there is work again without anything coming in; `None` for never.
@@ -278,6 +286,9 @@ impl Shard {
         let Some((hot, monitor)) = self.table.get(slot) else { return };
         if matches!(hot.activity, Activity::InFlight | Activity::Retrying) {
             self.ledger.finish(monitor.kind, CheckResult::Unknown(Fault::Cancelled));
+        }
+        if hot.activity == Activity::InFlight {
+            self.forgotten.insert(self.table.reference(slot));
         }
         self.monitors[hot.state.verdict as usize] -= 1;
         self.table.remove(slot);

@@ -107,6 +107,10 @@ impl Loop {
             self.inbox_open = false;
             self.driver.watch_inbox(self.inbox.as_fd())?;
         }
+        let forgotten = self.shard.take_forgotten();
+        if !forgotten.is_empty() {
+            self.driver.forget(&forgotten);
+        }
         self.shard.on_tick(now);
         let driver = &mut self.driver;
         self.shard.start_due(driver.room(), now, |at, monitor| driver.launch(at, monitor));

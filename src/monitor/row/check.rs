@@ -35,14 +35,13 @@ pub struct Checked {
 impl Checked {
     /// The part that runs, under its number.
     pub fn monitor(self, id: MonitorId) -> Monitor {
-        Monitor {
-            id,
-            kind: self.kind,
-            preset: self.preset,
-            paused: self.paused,
-            timing: self.timing,
-            spec: Arc::new(self.spec),
-        }
+        self.parts(id).1
+    }
+
+    /// The part that people see, and the one that runs, under its number.
+    pub fn parts(self, id: MonitorId) -> (About, Monitor) {
+        let Checked { about, kind, preset, paused, timing, spec } = self;
+        (about, Monitor { id, kind, preset, paused, timing, spec: Arc::new(spec) })
     }
 }
 
