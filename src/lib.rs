@@ -7,6 +7,7 @@
 //! | [`limits`] | every bound and default |
 //! | [`ids`] | newtypes for numbers |
 //! | [`clock`] | the only file that asks the operating system for the time |
+//! | [`memory`] | the allocator: the system's, with a count for each thread |
 //! | [`fault`] | our own troubles, and the owner of every errno |
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
 //! | [`attempt`] | what one attempt of a check found: the target's outcome, or our own fault |
@@ -20,6 +21,7 @@
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
 //! | [`pg`] | the way to a PostgreSQL server: settings, TLS, sessions with deadlines |
+//! | [`guard`] | whether this host is cut off: canaries, evidence, the rule |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
 //! | [`feed`] | the original's table as the source of monitors, live |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
@@ -29,6 +31,7 @@
 //! | [`farm`] | scripted targets for the demo, the tests and the benches |
 //! | [`boot`] | starts and stops the engine in order |
 //! | [`control`] | the control thread: signals, the page of metrics, reload and stop |
+//! | [`bench`](mod@bench) | the whole engine against targets of its own, and a yardstick beside it |
 //! | [`cli`] | the command line: flags, texts, tables, the live view |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -38,6 +41,8 @@ pub mod limits;
 pub mod ids;
 
 pub mod clock;
+
+pub mod memory;
 
 pub mod fault;
 
@@ -63,6 +68,7 @@ pub mod messages;
 
 pub mod net;
 
+pub mod guard;
 pub mod pg;
 
 pub mod store;
@@ -82,5 +88,7 @@ pub mod farm;
 pub mod boot;
 
 pub mod control;
+
+pub mod bench;
 
 pub mod cli;

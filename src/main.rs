@@ -5,11 +5,7 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
-use engine::cli::{check, config_cmd, exit, hist, look, remote, start, trial};
-
-/// Gives memory back to the system after a load, where the system's own allocator keeps it.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+use engine::cli::{bench, check, config_cmd, exit, hist, look, remote, start, trial};
 
 fn main() -> ExitCode {
     if std::env::args_os().len() < 2 {
@@ -35,6 +31,8 @@ fn main() -> ExitCode {
         Command::Results(results) => look::results(results, &style),
         Command::Hist(args) => hist::run(args, &style),
         Command::Doctor(doctor) => look::doctor(doctor, &style),
+        Command::Bench(args) => bench::run(args, &style),
+        Command::BenchFarm(args) => bench::serve_targets(args),
         Command::Completions { shell } => {
             write_completions(*shell, &mut std::io::stdout());
             exit::OK

@@ -7,6 +7,7 @@
 
 mod harness;
 
+mod bench;
 mod check;
 mod config;
 mod demo;

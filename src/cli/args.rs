@@ -16,6 +16,7 @@ use clap::{Args as FlagSet, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use clap_complete::Shell;
 use probes::spec::Family;
 
+use crate::cli::args_bench::{BenchArgs, BenchFarmArgs};
 use crate::cli::args_help as help;
 use crate::config::LogFormat;
 use crate::limits::{
@@ -91,6 +92,11 @@ pub enum Command {
     Hist(HistArgs),
     /// Look at this host: what the engine needs, what is missing, how to fix it
     Doctor(DoctorArgs),
+    /// Measure the engine on this machine, against targets of its own
+    Bench(BenchArgs),
+    /// Serve the targets of a bench: started by it
+    #[command(hide = true)]
+    BenchFarm(BenchFarmArgs),
     /// Print the completions for a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions {

@@ -101,6 +101,22 @@ Examples:
 
 Exit codes: 0 the engine can start, 1 it cannot.";
 
+/// Below the flags of `bench`.
+pub const BENCH: &str = "\
+Examples:
+  engine bench                                        # 100,000 HTTP monitors at 60 s, 3 minutes
+  engine bench --quick                                # under 2 minutes
+  engine bench --mix fleet --monitors 1000000 --cores 2 --html report.html --json report.json
+  engine bench --mix tcp --interval 10s --find-limit
+  engine bench --mix icmp --sweep 1000,10000,100000,1000000 --html sweep.html
+
+The reference is the smallest epoll client (for ICMP a bare loop of sendmmsg) that does the same
+exchanges at the same pace, before and after the engine, on the CPU of its first shard. Keys of the
+JSON: cpu_us_per_check (shards only), ratio_to_reference, missed, lag_p99_ms,
+rss_bytes_per_monitor and many more, each one described in the documentation of bench::report.
+
+Exit codes: 0 measured, 1 failed, 2 wrong usage.";
+
 /// Below the flags of `completions`.
 pub const COMPLETIONS: &str = "\
 Examples:

@@ -18,6 +18,8 @@ mod args_help;
 
 pub mod args;
 
+pub mod args_bench;
+
 pub mod check_report;
 
 pub mod monitors;
@@ -51,6 +53,8 @@ pub mod api_setup;
 pub mod start;
 
 pub mod trial;
+
+pub mod bench;
 
 pub mod remote;
 

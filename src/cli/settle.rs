@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::cli::args::{LISTEN_DEFAULT, StartArgs, data_dir};
 use crate::cli::exit;
 use crate::config::database::{Database, MASK, Secret};
+use crate::config::guard::GuardPlan;
 use crate::config::{Entry, Loaded, LogFormat, Settings};
 use crate::env::original::{
     CHECK_INTERVAL_MS_DEFAULT, Original, PORT_DEFAULT, RowDefaults, TimeSeries,
@@ -22,6 +23,8 @@ use crate::limits::{
     TIMEOUT_WEB_MS_ORIGINAL,
 };
 use crate::monitor::row::written::show_ms;
+
+mod guard;
 
 /// Why there is no start, or no clean end.
 #[derive(Debug)]
@@ -160,6 +163,8 @@ pub struct Settled {
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
     pub hist_interval_ms: u64,
+    /// What the guard is to do; `None` for no guard.
+    pub guard: Option<GuardPlan>,
     /// The original's time series.
     pub time_series: TimeSeries,
     /// Name for the API.
@@ -250,6 +255,7 @@ impl<'a> Layers<'a> {
         let (retention_days, log_format, log_level) = self.keeping(file)?;
         let database = self.database(file);
         let (hist_dir, hist_interval_ms) = self.histograms(file)?;
+        let guard = self.guard(file, &database)?;
         self.rest(selection);
         let Original { time_series, admin, password, domain, log_file, row_defaults, .. } =
             self.original.clone();
@@ -269,6 +275,7 @@ impl<'a> Layers<'a> {
             database,
             hist_dir,
             hist_interval_ms,
+            guard,
             time_series,
             admin,
             password,

@@ -257,7 +257,8 @@ fn options(settled: &Settled) -> Result<Options, Refusal> {
         retention.results_ms = u64::from(days) * 24 * 3_600 * 1_000;
     }
     let (data_dir, roots) = (settled.data_dir.clone(), settled.roots.clone());
-    Ok(Options { data_dir, cpus, in_flight_max, retention, roots })
+    let guard = settled.guard.clone();
+    Ok(Options { data_dir, cpus, in_flight_max, retention, guard, roots })
 }
 
 fn look_at_host(cpus: &[usize], data_dir: &Path, in_flight: usize) -> Result<(), Refusal> {

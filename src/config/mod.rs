@@ -20,6 +20,7 @@ use crate::limits::{CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX};
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
 
 pub mod database;
+pub mod guard;
 mod settings;
 mod yaml;
 
@@ -98,6 +99,11 @@ pub struct Entry {
 }
 
 impl Entry {
+    /// A monitor of line `line`, and what the check of its row gave.
+    pub fn new(row: &MonitorRow, line: u32, checked: Result<Checked, Vec<Problem>>) -> Entry {
+        Entry { row_json: json(row), line, checked: checked.map(Box::new) }
+    }
+
     /// What was written, defaults filled in; a good monitor always has a name here.
     pub fn row(&self) -> MonitorRow {
         // It was written from a row.
@@ -258,8 +264,12 @@ impl Draft {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_settings(&node);
                 }
+                "guard" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.read_guard(&node);
+                }
                 _ => {
-                    let known = ["monitors", "defaults", "settings"];
+                    let known = ["monitors", "defaults", "settings", "guard"];
                     let error = RowError::unknown_key(&key, &known);
                     self.problems.push(self.problem(at, error));
                     events.node(CONFIG_MONITOR_BYTES_MAX)?;
@@ -397,6 +407,34 @@ impl Draft {
         self.problems.append(&mut problems);
     }
 
+    fn read_guard(&mut self, node: &Node) {
+        if node.data == Data::Null {
+            return;
+        }
+        let (mut draft, mut problems) = (guard::Draft::default(), Vec::new());
+        let mut places = HashMap::new();
+        for (key, at, value) in self.entries("guard", node, &mut problems) {
+            let Some(json) = self.value(value, &mut problems) else { continue };
+            places.insert(key, value.place);
+            if let Err(error) = draft.set(key, &json) {
+                let place = if error.is_unknown_key() { at } else { value.place };
+                problems.push(self.problem(place, error));
+            }
+        }
+        if problems.is_empty() {
+            let place = |error: &RowError| places.get(error.field.as_str()).copied();
+            match draft.finish() {
+                Ok(plan) => self.settings.guard = Some(plan),
+                Err(errors) => problems.extend(
+                    errors
+                        .into_iter()
+                        .map(|error| self.problem(place(&error).unwrap_or(node.place), error)),
+                ),
+            }
+        }
+        self.problems.append(&mut problems);
+    }
+
     /// Fills in the defaults and checks a monitor.
     fn check(&mut self, mut written: Written, interner: &mut Interner) {
         written.row.fill_from(&self.defaults.row);
@@ -426,11 +464,10 @@ impl Draft {
         problems
             .extend(news.map(|error| self.problem(self.place_of(&written, error), error.clone())));
         let checked = match checked {
-            Ok(checked) if problems.is_empty() => Ok(Box::new(checked)),
+            Ok(checked) if problems.is_empty() => Ok(checked),
             _ => Err(problems),
         };
-        let row_json = json(&written.row);
-        self.monitors.push(Entry { row_json, line: written.place.line, checked });
+        self.monitors.push(Entry::new(&written.row, written.place.line, checked));
     }
 
     /// The line of the monitor before that has this name; else the next one is the first.

@@ -37,12 +37,16 @@ pub struct Snapshot {
     pub cpu_user_us: u64,
     /// CPU time of the shard's thread inside the kernel, in microseconds.
     pub cpu_system_us: u64,
+    /// Allocations of the shard's thread.
+    pub allocations: u64,
     /// Stalls: gaps between turns longer than `limits::STALL_MS`.
     pub stalls: u64,
     /// Samples dropped because the store could not take them.
     pub samples_dropped: u64,
     /// Batches that wait for the store.
     pub backlog: u64,
+    /// Checks that were started to confirm a failed one.
+    pub confirmations: u64,
     /// Messages of failures left out because there were too many at once.
     pub words_skipped: u64,
     /// Counts by name from the sockets and the resolver of the shard.
@@ -63,10 +67,12 @@ impl Snapshot {
             turns: 0,
             cpu_user_us: 0,
             cpu_system_us: 0,
+            allocations: 0,
             stalls: 0,
             samples_dropped: 0,
             backlog: 0,
             words_skipped: 0,
+            confirmations: 0,
             net: Vec::new(),
         }
     }

@@ -4,6 +4,7 @@
 //! every tick touches ([`Hot`]) lies apart from the definitions.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::ids::{MonitorId, Slot, SlotRef, Tick};
 use crate::monitor::{Monitor, State};
@@ -22,6 +23,13 @@ pub enum Activity {
     Retrying,
 }
 
+impl Activity {
+    /// True where an attempt waits to be started.
+    pub fn waits(self) -> bool {
+        matches!(self, Activity::Waiting | Activity::Retrying)
+    }
+}
+
 /// What every tick touches.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hot {
@@ -37,6 +45,10 @@ pub struct Hot {
     pub attempts: u8,
     /// What is known.
     pub state: State,
+    /// When the first failure ended of those that speak against the verdict; 0 for none.
+    pub failing_since: Tick,
+    /// When a failed check is to be confirmed; 0 for never.
+    pub confirm_at: Tick,
 }
 
 /// The monitors of one shard, by slot.
@@ -118,6 +130,18 @@ impl Table {
         Some((&mut self.hot[slot.0 as usize], monitor))
     }
 
+    /// Reads all that a start of these monitors needs. Of a million monitors hardly one is in the
+    /// cache when it is due; here the reads do not depend on each other, so memory answers for
+    /// several at once, and the work that follows does not wait for each one.
+    pub fn warm(&self, slots: impl Iterator<Item = Slot>) {
+        let read = |slot: Slot| {
+            let monitor = self.monitors.get(slot.0 as usize)?.as_ref()?;
+            let hot = self.hot.get(slot.0 as usize)?;
+            Some(Arc::strong_count(&monitor.spec) + hot.generation as usize)
+        };
+        std::hint::black_box(slots.filter_map(read).fold(0usize, usize::wrapping_add));
+    }
+
     /// Every monitor with its slot.
     pub fn iter(&self) -> impl Iterator<Item = (Slot, &Hot, &Monitor)> {
         self.monitors.iter().zip(&self.hot).enumerate().filter_map(|(index, (monitor, hot))| {
@@ -129,7 +153,6 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
-    use std::sync::Arc;
 
     use super::*;
     use crate::monitor::{Kind, Preset, Timing};
@@ -142,6 +165,7 @@ mod tests {
             timeout_ms: 1_000,
             retry_delay_ms: 0,
             retries: 0,
+            confirm_ms: 0,
             fall: 1,
             rise: 1,
         };
@@ -150,6 +174,7 @@ mod tests {
             kind: Kind::PingIcmp,
             preset: Preset::Standard,
             paused: false,
+            guarded: false,
             timing,
             spec: Arc::new(ProbeSpec::Icmp(IcmpSpec { host, family: Family::Any })),
         }

@@ -6,13 +6,15 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use probes::Nanos;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, thread_cpu_micros};
+use crate::guard::vantage::{Tally, Vantage};
 use crate::ids::{ShardId, Tick};
 use crate::limits::{BATCH_AGE_MS_MAX, COMMANDS_PER_TURN_MAX};
+use crate::memory::thread_allocations;
 use crate::messages::{BatchSink, Command, Inbox, Refused};
 use crate::metrics::snapshot::{Published, Snapshot};
 use crate::net::driver::Driver;
@@ -32,6 +34,8 @@ pub struct Setup {
     pub published: Published,
     /// Carries the probes. Made on the shard's own thread.
     pub driver: Driver,
+    /// What the guard says.
+    pub vantage: Arc<Vantage>,
 }
 
 const PUBLISH_NS: u64 = 1_000_000_000;
@@ -44,6 +48,7 @@ pub struct Loop {
     inbox: Inbox,
     store: Box<dyn BatchSink>,
     published: Published,
+    vantage: Arc<Vantage>,
     /// When the open batch is to be sealed, if it holds anything.
     seal_at: Option<Nanos>,
     publish_at: Nanos,
@@ -65,6 +70,7 @@ impl Loop {
             inbox: setup.inbox,
             store: setup.store,
             published: setup.published,
+            vantage: setup.vantage,
             seal_at: None,
             publish_at: now,
             turns: 0,
@@ -111,6 +117,7 @@ impl Loop {
         if !forgotten.is_empty() {
             self.driver.forget(&forgotten);
         }
+        self.shard.look(self.vantage.view());
         self.shard.on_tick(now);
         let driver = &mut self.driver;
         self.shard.start_due(driver.room(), now, |at, monitor| driver.launch(at, monitor));
@@ -137,6 +144,9 @@ impl Loop {
             self.shard.on_attempt(at, attempt, now);
         }
         *self.driver.finished() = finished;
+        let (queries_lost, queries_answered) = self.driver.queries();
+        let tally = Tally { queries_lost, queries_answered, ..self.shard.tally() };
+        self.vantage.report(self.shard.id(), tally);
     }
 
     /// Seals the open batch when it is full or old, and passes on what is sealed.
@@ -174,7 +184,7 @@ impl Loop {
     }
 
     fn publish(&mut self) {
-        let cpu = thread_cpu_us();
+        let cpu = thread_cpu_micros();
         let snapshot = Snapshot {
             in_flight: self.driver.in_flight() as u64,
             in_flight_max: self.in_flight_max as u64,
@@ -182,6 +192,7 @@ impl Loop {
             stalls: self.driver.stalls(),
             cpu_user_us: cpu.0,
             cpu_system_us: cpu.1,
+            allocations: thread_allocations(),
             net: self.driver.counters(),
             ..self.shard.snapshot()
         };
@@ -204,15 +215,5 @@ impl Loop {
             }
         }
         Ok(())
-    }
-}
-
-/// CPU time of this thread outside and inside the kernel, in microseconds (getrusage(2)).
-fn thread_cpu_us() -> (u64, u64) {
-    let micros =
-        |time: nix::sys::time::TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
-    match getrusage(UsageWho::RUSAGE_THREAD) {
-        Ok(usage) => (micros(usage.user_time()), micros(usage.system_time())),
-        Err(_) => (0, 0),
     }
 }

@@ -36,7 +36,7 @@ pub(super) fn apply(
     let mut appended =
         Appended { batches_skipped: (batches.len() - new.len()) as u64, ..Appended::default() };
     let mut certs_seen = Certs::new();
-    let fold = Fold::of(&new);
+    let fold = Fold::of_news(&new);
     if late {
         // Old news meet a state only with all that is newer in it.
         for lane in fold.lanes_with_news() {
@@ -57,7 +57,7 @@ pub(super) fn apply(
         record_transitions(&transaction, batch)?;
     }
     let grown: Vec<u64> = fold.heads.keys().map(|key| key.lane).collect();
-    for (monitor, news) in fold.news() {
+    for (monitor, news) in fold.touched() {
         states::write_news(&transaction, monitor, &news)?;
     }
     transaction.commit()?;
@@ -120,7 +120,8 @@ fn load_cursor(
     Ok(Cursor { last: unsigned(last), holes: serde_json::from_str(&holes).map_err(malformed)? })
 }
 
-fn malformed(error: serde_json::Error) -> StoreError {
+/// A cursor that was not written by us.
+pub(super) fn malformed(error: serde_json::Error) -> StoreError {
     StoreError::Database(format!("cursor with malformed holes: {error}"))
 }
 
@@ -131,15 +132,17 @@ fn record_transitions(
     if batch.transitions.is_empty() {
         return Ok(());
     }
-    let monitor_of = |words: &Words| Some(batch.samples.get(usize::from(words.sample))?.monitor);
-    let messages: HashMap<MonitorId, &str> = batch
-        .words
-        .iter()
-        .filter_map(|words| Some((monitor_of(words)?, &*words.message)))
-        .collect();
+    let messages = messages_of(batch);
     for transition in &batch.transitions {
         let message = messages.get(&transition.monitor).copied().unwrap_or_default();
         record_transition(transaction, transition, clipped(message, MESSAGE_BYTES_MAX))?;
     }
     Ok(())
+}
+
+/// The last message of each monitor that a batch has words about.
+pub(super) fn messages_of(batch: &SampleBatch) -> HashMap<MonitorId, &str> {
+    let monitor_of = |words: &Words| Some(batch.samples.get(usize::from(words.sample))?.monitor);
+    let messages = batch.words.iter();
+    messages.filter_map(|words| Some((monitor_of(words)?, &*words.message))).collect()
 }

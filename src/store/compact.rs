@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 
 use rusqlite::{Connection, Transaction, params};
 
+use super::slice::Slice;
 use super::sqlite::begin;
-use super::states::{self, Slice};
-use super::{Maintained, StoreError, blob, signed, unsigned};
-use crate::limits::{GROUP_BITS, WINDOW_GRACE_MS, WINDOW_MS};
-use crate::sample::Sample;
+use super::states;
+use super::{Maintained, StoreError, signed, unsigned};
+use crate::limits::{WINDOW_GRACE_MS, WINDOW_MS};
 
 /// Finds windows that are over and compacts them, slice by slice.
 #[derive(Debug, Default)]
@@ -44,7 +44,7 @@ impl Compactor {
         let mut done = Maintained { more: true, ..Maintained::default() };
         done.states_written = advanced.states;
         set_aside(&transaction, &slice, now_ms, &mut done)?;
-        write_chunks(&transaction, t0, &slice.samples, &mut done)?;
+        write_chunks(&transaction, t0, &slice, &mut done)?;
         transaction
             .prepare_cached("DELETE FROM head WHERE t0 = ?1 AND lane = ?2 AND seq <= ?3")?
             .execute(params![t0, lane, slice.last_seq])?;
@@ -72,7 +72,7 @@ fn read_slice(
     let mut statement = transaction.prepare_cached(
         "SELECT seq, t0, data FROM head WHERE t0 = ?1 AND lane = ?2 AND seq <= ?3 ORDER BY seq",
     )?;
-    Slice::read(statement.query(params![t0, lane, last_seq])?, unsigned(lane), 0)
+    states::read_slice(statement.query(params![t0, lane, last_seq])?, lane, 0)
 }
 
 fn set_aside(
@@ -95,19 +95,16 @@ fn set_aside(
 fn write_chunks(
     transaction: &Transaction<'_>,
     t0: i64,
-    samples: &[Sample],
+    slice: &Slice,
     done: &mut Maintained,
 ) -> Result<(), StoreError> {
-    let group = |sample: &Sample| sample.monitor.0 >> GROUP_BITS;
     let mut statement = transaction.prepare_cached(
         "INSERT INTO chunk (grp, t0, part, n, data) VALUES (?1, ?2,
             (SELECT coalesce(max(part) + 1, 0) FROM chunk WHERE grp = ?1 AND t0 = ?2), ?3, ?4)",
     )?;
-    for of_group in samples.chunk_by(|a, b| group(a) == group(b)) {
-        let grp = group(&of_group[0]);
-        let data = blob::pack(grp << GROUP_BITS, unsigned(t0), of_group)?;
-        statement.execute(params![signed(grp), t0, of_group.len() as i64, data])?;
-        done.samples_compacted += of_group.len() as u64;
+    for (grp, count, data) in slice.chunks(t0)? {
+        statement.execute(params![signed(grp), t0, count as i64, data])?;
+        done.samples_compacted += count as u64;
         done.chunk_bytes += data.len() as u64;
     }
     Ok(())

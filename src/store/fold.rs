@@ -83,36 +83,51 @@ impl Counts {
 pub(super) struct Fold {
     /// Sorted by monitor and due time within each key.
     pub heads: BTreeMap<HeadKey, Vec<Sample>>,
-    news: HashMap<MonitorId, Touched>,
+    touched: HashMap<MonitorId, Touched>,
+    /// True where results are counted here, and not from the head.
+    counts: bool,
 }
 
 impl Fold {
-    /// Sums up batches in the order given.
-    pub fn of(batches: &[&SampleBatch]) -> Fold {
+    /// Sums up batches in the order given, and of the monitors those with news.
+    pub fn of_news(batches: &[&SampleBatch]) -> Fold {
         let mut fold = Fold::default();
         for batch in batches {
             fold.find_news(batch);
         }
-        for batch in batches {
-            fold.add(batch);
-        }
-        for samples in fold.heads.values_mut() {
-            samples.sort_by_key(|sample| (sample.monitor, sample.due_ms));
-        }
-        fold
+        fold.sum_up(batches)
     }
 
-    /// The monitors with news and what all their results say, in the order of their numbers:
-    /// neighbours share a page. Nothing is counted here: the head is.
-    pub fn news(self) -> Vec<(MonitorId, Touched)> {
-        let mut news: Vec<_> = self.news.into_iter().collect();
-        news.sort_unstable_by_key(|(monitor, _)| *monitor);
-        news
+    /// Sums up batches in the order given, and counts the results of every monitor.
+    pub fn of_all(batches: &[&SampleBatch]) -> Fold {
+        let mut fold = Fold { counts: true, ..Fold::default() };
+        for sample in batches.iter().flat_map(|batch| &batch.samples) {
+            fold.touched.entry(sample.monitor).or_default();
+        }
+        fold.sum_up(batches)
+    }
+
+    fn sum_up(mut self, batches: &[&SampleBatch]) -> Fold {
+        for batch in batches {
+            self.add(batch);
+        }
+        for samples in self.heads.values_mut() {
+            samples.sort_by_key(|sample| (sample.monitor, sample.due_ms));
+        }
+        self
+    }
+
+    /// The monitors looked at and what all their results say, in the order of their numbers:
+    /// neighbours share a page.
+    pub fn touched(self) -> Vec<(MonitorId, Touched)> {
+        let mut touched: Vec<_> = self.touched.into_iter().collect();
+        touched.sort_unstable_by_key(|(monitor, _)| *monitor);
+        touched
     }
 
     /// The lanes of the monitors with news.
     pub fn lanes_with_news(&self) -> HashSet<u64> {
-        self.news.keys().map(|monitor| monitor.0 >> LANE_BITS).collect()
+        self.touched.keys().map(|monitor| monitor.0 >> LANE_BITS).collect()
     }
 
     fn find_news(&mut self, batch: &SampleBatch) {
@@ -122,20 +137,23 @@ impl Fold {
         let changed = batch.transitions.iter().map(|change| change.monitor);
         let against = batch.samples.iter().filter(|sample| speaks_against(sample));
         let news = told.chain(changed).chain(against.map(|sample| sample.monitor));
-        self.news.extend(news.map(|monitor| (monitor, Touched::default())));
+        self.touched.extend(news.map(|monitor| (monitor, Touched::default())));
     }
 
     fn add(&mut self, batch: &SampleBatch) {
         for sample in &batch.samples {
             self.heads.entry(HeadKey::of(sample)).or_default().push(*sample);
-            if let Some(touched) = self.news.get_mut(&sample.monitor) {
+            if let Some(touched) = self.touched.get_mut(&sample.monitor) {
+                if self.counts {
+                    touched.counts.add(sample);
+                }
                 touched.add(sample);
             }
         }
         for words in &batch.words {
             let row = usize::from(words.sample);
             let Some(sample) = batch.samples.get(row) else { continue };
-            let Some(touched) = self.news.get_mut(&sample.monitor) else { continue };
+            let Some(touched) = self.touched.get_mut(&sample.monitor) else { continue };
             if touched.last.is_some_and(|last| found_the_same(&last, sample)) {
                 touched.message = words.message.clone();
             }
@@ -240,7 +258,7 @@ mod tests {
         let up = |monitor, due| sample(monitor, due, CheckResult::Up, Verdict::Up);
         let first = batch(vec![up(3, WINDOW_MS + 1), up(1 << LANE_BITS, 5), up(2, 9)], Vec::new());
         let second = batch(vec![up(2, 7)], Vec::new());
-        let fold = Fold::of(&[&first, &second]);
+        let fold = Fold::of_news(&[&first, &second]);
         let keys: Vec<(u64, u64)> = fold.heads.keys().map(|key| (key.t0_ms, key.lane)).collect();
         assert_eq!(keys, [(0, 0), (0, 1), (WINDOW_MS, 0)]);
         let dues: Vec<u64> = fold.heads.values().flatten().map(|sample| sample.due_ms).collect();
@@ -257,7 +275,7 @@ mod tests {
         ];
         let of_head = Touched::of_head(&rows);
         assert_eq!(of_head.counts, Counts { up: 1, down: 1, unknown: 0, missed: 1 });
-        let news = Fold::of(&[&batch(rows, vec![words(1, "refused")])]).news();
+        let news = Fold::of_news(&[&batch(rows, vec![words(1, "refused")])]).touched();
         let (monitor, news) = &news[0];
         assert_eq!(*monitor, MonitorId(1));
         assert_eq!(news.last.unwrap().code, Code(Failure::Refused.code()));
@@ -272,7 +290,7 @@ mod tests {
     fn a_good_answer_clears_the_message_of_the_failure_before() {
         let first = batch(vec![sample(1, 1, REFUSED, Verdict::Down)], vec![words(0, "refused")]);
         let second = batch(vec![sample(1, 2, CheckResult::Up, Verdict::Down)], Vec::new());
-        let news = Fold::of(&[&first, &second]).news();
+        let news = Fold::of_news(&[&first, &second]).touched();
         assert_eq!(&*news[0].1.message, "");
     }
 
@@ -281,7 +299,7 @@ mod tests {
         let up = |due| sample(1, due, CheckResult::Up, Verdict::Up);
         let first = batch(vec![up(1)], vec![words(0, "HTTP 200 - OK")]);
         let second = batch(vec![up(2)], Vec::new());
-        let news = Fold::of(&[&first, &second]).news();
+        let news = Fold::of_news(&[&first, &second]).touched();
         assert_eq!(&*news[0].1.message, "HTTP 200 - OK");
     }
 
@@ -289,7 +307,7 @@ mod tests {
     fn words_for_a_row_that_is_not_there_are_ignored() {
         let row = sample(1, 1, REFUSED, Verdict::Down);
         let only = batch(vec![row], vec![words(7, "?")]);
-        assert_eq!(Fold::of(&[&only]).news().len(), 0);
+        assert_eq!(Fold::of_news(&[&only]).touched().len(), 0);
     }
 
     #[test]
@@ -302,7 +320,7 @@ mod tests {
         one.transitions =
             vec![Transition { monitor: MonitorId(9), at_ms: 9, from, to, code: Code::GOOD }];
         let news: Vec<u64> =
-            Fold::of(&[&one]).news().iter().map(|(monitor, _)| monitor.0).collect();
+            Fold::of_news(&[&one]).touched().iter().map(|(monitor, _)| monitor.0).collect();
         assert_eq!(news, [2, 3, 9]);
     }
 

@@ -11,14 +11,17 @@
 //! is committed, though its monitor's state row may be written up to a minute later.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use self::spool::RunKey;
+use crate::config::database::Database;
 use crate::ids::MonitorId;
 use crate::limits::{EVENTS_AGE_MS_DEFAULT, RESULTS_AGE_MS_DEFAULT, STORE_BYTES_DEFAULT};
 use crate::monitor::{About, Kind, State};
+use crate::pg::{PgError, PgOptions};
 use crate::sample::SampleBatch;
 
 pub mod blob;
@@ -39,11 +42,15 @@ mod words;
 
 mod sync;
 
+mod slice;
+
 mod compact;
 
 mod retain;
 
 pub mod sqlite;
+
+pub mod pg;
 
 pub mod view;
 
@@ -59,6 +66,7 @@ mod handle;
 
 pub use counters::StoreCounters;
 pub use handle::StoreHandle;
+pub use pg::{PgReader, PgStore};
 pub use reader::{SqliteFolder, SqliteReader};
 pub use sqlite::SqliteStore;
 pub use view::{OpenReader, Read};
@@ -214,6 +222,8 @@ pub struct Appended {
     pub bytes: u64,
     /// Batches that had been applied before.
     pub batches_skipped: u64,
+    /// Results that the database does not take, set aside with its reason.
+    pub set_aside: u64,
 }
 
 /// Results that were dropped because the spool was full: a time with no data.
@@ -366,6 +376,9 @@ pub enum StoreError {
     /// The thread that owns the store is gone.
     #[error("the store has ended by itself; its last log line says why")]
     Ended,
+    /// What a PostgreSQL server says, or that it does not answer.
+    #[error("database: {0}")]
+    Postgres(PgError),
     /// Whatever else the database says.
     #[error("database: {0}")]
     Database(String),
@@ -384,6 +397,27 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
             _ => StoreError::Database(error.to_string()),
+        }
+    }
+}
+
+/// Opens readers of the database that the settings name. `folder` holds the SQLite file.
+///
+/// # Errors
+///
+/// Settings of a server that cannot be understood.
+pub fn readers_of(database: &Database, folder: &Path) -> Result<Arc<dyn OpenReader>, StoreError> {
+    Ok(match PgOptions::of(database)? {
+        Some(options) => Arc::new(options.named("engine reader")),
+        None => Arc::new(SqliteFolder(folder.to_owned())),
+    })
+}
+
+impl From<PgError> for StoreError {
+    fn from(error: PgError) -> StoreError {
+        match error.kind {
+            crate::pg::Kind::Full => StoreError::Full,
+            _ => StoreError::Postgres(error),
         }
     }
 }

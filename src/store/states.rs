@@ -13,13 +13,14 @@ use std::collections::BTreeMap;
 use rusqlite::{Connection, OptionalExtension, Row, Rows, Transaction, params};
 
 use super::fold::{Counts, Touched};
+use super::slice::Slice;
 use super::sqlite::begin;
-use super::{Maintained, StoreError, blob, clipped, signed, unsigned};
+use super::{Maintained, StoreError, clipped, signed, unsigned};
 use crate::ids::MonitorId;
-use crate::limits::{COMPACT_SAMPLES_MAX, LANE_BITS, MESSAGE_BYTES_MAX, STATES_EVERY_MS};
+use crate::limits::{LANE_BITS, MESSAGE_BYTES_MAX, STATES_EVERY_MS};
 use crate::monitor::State;
 use crate::monitor::verdict::settled_from;
-use crate::sample::{Code, Sample, Verdict};
+use crate::sample::{Code, Verdict};
 
 /// Lanes whose head has results that their states have not, each with the time it is due; the
 /// times are apart, so that the lanes do not all come at once.
@@ -112,7 +113,7 @@ fn above(conn: &Connection, lane: u64, seq: i64) -> Result<Slice, StoreError> {
     let mut statement = conn.prepare_cached(
         "SELECT seq, t0, data FROM head WHERE lane = ?1 AND seq > ?2 ORDER BY seq",
     )?;
-    Slice::read(statement.query([signed(lane), seq])?, lane, seq)
+    read_slice(statement.query([signed(lane), seq])?, signed(lane), seq)
 }
 
 /// Calls `each` with what the head of a lane has above its states, in bounded pieces: a monitor
@@ -134,42 +135,21 @@ pub(super) fn on_top(
     }
 }
 
-/// Results of some head rows of one lane.
-pub(super) struct Slice {
-    /// By monitor and due time.
-    pub samples: Vec<Sample>,
-    /// The last head row taken.
-    pub last_seq: i64,
-    /// True where there are more.
-    pub more: bool,
-    /// Head rows that could not be unpacked, with the reason.
-    pub damaged: Vec<(i64, String)>,
-}
-
-impl Slice {
-    /// Reads rows of `seq`, `t0` and `data` until there are `COMPACT_SAMPLES_MAX` results.
-    pub fn read(mut rows: Rows<'_>, lane: u64, last_seq: i64) -> Result<Slice, StoreError> {
-        let mut slice = Slice { samples: Vec::new(), last_seq, more: false, damaged: Vec::new() };
-        while let Some(row) = rows.next()? {
-            if slice.samples.len() >= COMPACT_SAMPLES_MAX {
-                slice.more = true;
-                break;
-            }
-            slice.last_seq = row.get(0)?;
-            let data = row.get_ref(2)?.as_blob().unwrap_or_default();
-            match blob::unpack(lane << LANE_BITS, unsigned(row.get(1)?), data) {
-                Ok(samples) => slice.samples.extend(samples),
-                Err(error) => slice.damaged.push((slice.last_seq, error.to_string())),
-            }
+/// Reads rows of `seq`, `t0` and `data` until there are `COMPACT_SAMPLES_MAX` results.
+pub(super) fn read_slice(
+    mut rows: Rows<'_>,
+    lane: i64,
+    last_seq: i64,
+) -> Result<Slice, StoreError> {
+    let mut slice = Slice { last_seq, ..Slice::default() };
+    while let Some(row) = rows.next()? {
+        let data = row.get_ref(2)?.as_blob().unwrap_or_default();
+        if !slice.add(row.get(1)?, lane, row.get(0)?, data) {
+            break;
         }
-        slice.samples.sort_by_key(|sample| (sample.monitor, sample.due_ms));
-        Ok(slice)
     }
-
-    fn by_monitor(&self) -> impl Iterator<Item = (MonitorId, Touched)> {
-        let of_monitor = self.samples.chunk_by(|one, other| one.monitor == other.monitor);
-        of_monitor.map(|samples| (samples[0].monitor, Touched::of_head(samples)))
-    }
+    slice.sort();
+    Ok(slice)
 }
 
 /// Writes what news say of the last check. Verdict and counters are not among it: a change of

@@ -173,6 +173,7 @@ impl Shard {
             interval_ms: 1_000,
             timeout_ms: 500,
             retry_delay_ms: 0,
+            confirm_ms: 0,
             retries: 0,
             fall: 2,
             rise: 1,
@@ -180,7 +181,7 @@ impl Shard {
         let state = &mut self.states[monitor];
         let code_before = state.code;
         let result = row.code.result();
-        let changed = engine::monitor::verdict::apply(state, &timing, result, due_ms);
+        let changed = engine::monitor::verdict::apply(state, &timing, result, due_ms, true);
         row.verdict = state.verdict;
         let first_up = changed == Some(Verdict::Pending) && row.verdict == Verdict::Up;
         let told = changed.filter(|_| !first_up);

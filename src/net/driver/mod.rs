@@ -136,11 +136,12 @@ impl Driver {
 
     /// Starts an attempt. Its outcome comes through [`Driver::finished`], at once or later.
     pub fn launch(&mut self, at: SlotRef, monitor: &Monitor) {
-        let flight = Flight::new(at, monitor, self.clock.now());
+        let now = self.clock.now();
+        let flight = Flight::new(at, monitor, now);
         let deadline = self.clock.tick_after(flight.deadline);
         let place = self.flights.insert(flight);
         self.deadlines.arm(place, deadline);
-        self.start_hop(place);
+        self.start_hop(place, now);
     }
 
     /// True where nothing is left of any attempt: none on the wire, no deadline armed, no lookup
