@@ -2,8 +2,9 @@
 //!
 //! Owns: the choice and the count. After a load of very many monitors the system's own allocator
 //! keeps what was freed between the specs that stay; mimalloc has pages for each size and gives
-//! those back that are empty. The count costs one addition to a number of the thread for each allocation: a check in
-//! steady state does none to three, so `engine bench` can say how many without a second build.
+//! back those that are empty. The count costs one addition to a number of the thread for each
+//! allocation: a check in steady state does none to three, so `engine bench` can say how many
+//! without a second build.
 #![allow(unsafe_code)]
 
 use std::alloc::{GlobalAlloc, Layout};

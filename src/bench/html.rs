@@ -71,7 +71,7 @@ pub fn sweep_page(mix: &str, trials: &[Trial], machine: &super::machine::Machine
     };
     let line = |name, class, value| Line { name, class, points: points(value) };
     let plot = |title, lines| Plot { title, below: "monitors", scale: Scale::Tenfold, lines };
-    html.push_str("<div class=\"plots\">");
+    html.push_str("<h2>At the same number of checks a second</h2><div class=\"plots\">");
     html.push_str(&lines(&plot(
         "CPU µs per check",
         vec![

@@ -157,8 +157,9 @@ fn search(
     }
 }
 
-/// Runs the same number of checks a second with each number of monitors: the interval grows with
-/// it. A longer interval than the run lets only a part of them have their turn, which is the point.
+/// Runs the same number of checks a second with each number of monitors, at most one a second of
+/// each: the interval grows with the number. Where it is longer than the run, only a part of the
+/// monitors has its turn, which is the point.
 ///
 /// # Errors
 ///
@@ -169,10 +170,11 @@ pub fn sweep(
     mut tell: impl FnMut(usize, &[Trial]),
 ) -> Result<Vec<Trial>, BenchError> {
     let mut trials = Vec::with_capacity(counts.len());
-    let rate = plan.monitors as f64 / plan.interval.as_secs_f64();
+    let fewest = counts.iter().min().copied().unwrap_or_default() as f64;
+    let rate = (plan.monitors as f64 / plan.interval.as_secs_f64()).min(fewest);
     for monitors in counts.iter().copied() {
         tell(monitors, &trials);
-        let interval = Duration::from_secs_f64((monitors as f64 / rate).max(1.0));
+        let interval = Duration::from_secs_f64(monitors as f64 / rate);
         trials.push(one(&Plan { monitors, interval, ..plan.clone() })?);
     }
     Ok(trials)

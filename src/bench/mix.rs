@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn every_monitor_of_every_mix_can_run() {
         let common =
-            Common { interval_ms: 60_000, timeout_ms: 5_000, ca_file: "ca.pem".to_owned() };
+            Common { interval_ms: 60_000, timeout_ms: 5_000, ca_file: "/ca.pem".to_owned() };
         for mix in ALL {
             for entry in entries(mix, PARTS, &places(), &common) {
                 assert!(entry.checked.is_ok(), "{:?}", entry.checked);

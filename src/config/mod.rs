@@ -3,7 +3,7 @@
 //! Owns: the YAML file with `monitors:`, `defaults:` and `settings:`, where every problem is named
 //! by line and column. A bad monitor does not stop the good ones; a file that cannot be understood
 //! as a whole, or wrong settings, do. Costs about 0.4 KiB per monitor while it is held; 1.4 KiB
-//! where `defaults:` stand below the monitors.
+//! where `defaults:` or `channels:` stand below the monitors.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, hash_map};
@@ -16,9 +16,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::limits::{CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX};
+use crate::limits::{
+    CHANNELS_MAX, CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX, MONITOR_CHANNELS_MAX,
+};
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
 
+pub mod channels;
 pub mod database;
 pub mod guard;
 mod settings;
@@ -27,6 +30,7 @@ mod yaml;
 pub use settings::{LogFormat, Settings};
 pub use yaml::Place;
 
+use channels::ChannelSpec;
 use yaml::{Data, Event, Events, Node, SyntaxError};
 
 /// One thing that is wrong, and where.
@@ -133,6 +137,8 @@ fn json(row: &MonitorRow) -> Box<str> {
 pub struct Loaded {
     /// Settings of the engine; a setting that is not given is absent.
     pub settings: Settings,
+    /// The ways over which people are told.
+    pub channels: Vec<ChannelSpec>,
     /// The monitors, good and bad, in the order of the file.
     pub monitors: Vec<Entry>,
 }
@@ -157,9 +163,8 @@ impl Loaded {
     ///
     /// As for [`Loaded::read`].
     pub fn parse(file: Arc<str>, text: &str, interner: &mut Interner) -> Result<Loaded, FileError> {
-        // Defaults may stand below the monitors, which then wait for them.
-        let defaults_known = !text.contains("defaults");
-        let mut draft = Draft { file: Arc::clone(&file), defaults_known, ..Draft::default() };
+        let awaited = NEEDED.into_iter().filter(|key| text.contains(key)).collect();
+        let mut draft = Draft { file: Arc::clone(&file), awaited, ..Draft::default() };
         match draft.read(text, interner) {
             Ok(()) => draft.finish(interner),
             Err(Stop::Syntax(SyntaxError { place, text })) => {
@@ -191,6 +196,15 @@ fn distinct<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<&'a Problem>
     problems.filter(|problem| seen.insert(key(problem))).collect()
 }
 
+/// Channels that variables of the original make, not the file.
+const OF_VARIABLES: &[&str] = &["telegram", "email", "firebase"];
+
+/// Where the value of a key stands, else the map that lacks it.
+fn place_within(map: &Node, key: &str) -> Place {
+    let Data::Map(entries) = &map.data else { return map.place };
+    entries.iter().find(|(name, ..)| name == key).map_or(map.place, |(_, _, value)| value.place)
+}
+
 /// Why reading ends early.
 enum Stop {
     Syntax(SyntaxError),
@@ -212,15 +226,19 @@ struct Written {
     problems: Vec<Problem>,
 }
 
+/// What the check of a monitor needs; it may stand below the monitors, which then wait.
+const NEEDED: [&str; 2] = ["defaults", "channels"];
+
 /// The file while it is read.
 #[derive(Default)]
 struct Draft {
     file: Arc<str>,
     settings: Settings,
+    channels: Vec<ChannelSpec>,
     defaults: Written,
-    /// No defaults are still to come.
-    defaults_known: bool,
-    /// Those that wait for the defaults.
+    /// Keys of [`NEEDED`] that may be still to come.
+    awaited: Vec<&'static str>,
+    /// Monitors that wait for them.
     waiting: Vec<Written>,
     monitors: Vec<Entry>,
     /// The first monitor of each name, by the hash of it. Should two names have the same hash, a
@@ -258,7 +276,6 @@ impl Draft {
                         self.problems.append(&mut self.defaults.problems);
                         self.refuse_personal_defaults();
                     }
-                    self.defaults_known = true;
                 }
                 "settings" => {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
@@ -268,13 +285,18 @@ impl Draft {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_guard(&node);
                 }
+                "channels" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.read_channels(&node);
+                }
                 _ => {
-                    let known = ["monitors", "defaults", "settings", "guard"];
+                    let known = ["monitors", "defaults", "settings", "guard", "channels"];
                     let error = RowError::unknown_key(&key, &known);
                     self.problems.push(self.problem(at, error));
                     events.node(CONFIG_MONITOR_BYTES_MAX)?;
                 }
             }
+            self.awaited.retain(|awaited| *awaited != key);
             seen.push(key);
         }
         match events.document()? {
@@ -300,7 +322,7 @@ impl Draft {
         while !events.at_list_end()? {
             let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
             let written = self.written("monitors", &node);
-            if self.defaults_known {
+            if self.awaited.is_empty() {
                 self.check(written, interner);
             } else {
                 self.waiting.push(written);
@@ -435,6 +457,56 @@ impl Draft {
         self.problems.append(&mut problems);
     }
 
+    fn read_channels(&mut self, node: &Node) {
+        let items = match &node.data {
+            Data::Null => return,
+            Data::List(items) if items.len() <= CHANNELS_MAX => items,
+            _ => {
+                let fix = format!("write a list of at most {CHANNELS_MAX} channels");
+                let error = RowError::new("channels", "", "is no list of channels", fix);
+                return self.problems.push(self.problem(node.place, error));
+            }
+        };
+        for item in items {
+            let mut problems = Vec::new();
+            let value = self.value(item, &mut problems);
+            self.problems.append(&mut problems);
+            let Some(map) = value.as_ref().and_then(Value::as_object) else {
+                let error = RowError::new("channels", "", "not a map", "write keys with values");
+                self.problems.push(self.problem(item.place, error));
+                continue;
+            };
+            match ChannelSpec::read(map) {
+                Ok(spec) if self.channels.iter().any(|known| known.name == spec.name) => {
+                    let problem = "is the name of another channel too";
+                    let error = RowError::new("name", &spec.name, problem, "write another name");
+                    self.problems.push(self.problem(item.place, error));
+                }
+                Ok(spec) => self.channels.push(spec),
+                Err(errors) => {
+                    let place = |error: &RowError| place_within(item, &error.field);
+                    let problems: Vec<_> =
+                        errors.into_iter().map(|e| self.problem(place(&e), e)).collect();
+                    self.problems.extend(problems);
+                }
+            }
+        }
+    }
+
+    /// What is wrong with the channels that a monitor names.
+    fn unknown_channel(&self, row: &MonitorRow) -> Option<RowError> {
+        let names = row.alerts.as_ref()?;
+        if names.len() > MONITOR_CHANNELS_MAX {
+            let fix = format!("write at most {MONITOR_CHANNELS_MAX}");
+            return Some(RowError::new("alerts", "", "are too many", fix));
+        }
+        let known: Vec<&str> = self.channels.iter().map(|spec| spec.name.as_str()).collect();
+        let known = [&known[..], OF_VARIABLES].concat();
+        let unknown = names.iter().find(|name| !known.contains(&name.as_str()))?;
+        let fix = format!("write one of {}", known.join(", "));
+        Some(RowError::new("alerts", unknown, "is not a channel", fix))
+    }
+
     /// Fills in the defaults and checks a monitor.
     fn check(&mut self, mut written: Written, interner: &mut Interner) {
         written.row.fill_from(&self.defaults.row);
@@ -448,6 +520,12 @@ impl Draft {
         };
         if let Ok(checked) = &checked {
             written.row.name = Some(checked.about.name.clone());
+        }
+        if let Some(error) = self.unknown_channel(&written.row) {
+            match &mut checked {
+                Ok(_) => checked = Err(vec![error]),
+                Err(errors) => errors.push(error),
+            }
         }
         if let Some(name) = &written.row.name
             && let Some(first) = self.first_line_of(name)
@@ -489,7 +567,8 @@ impl Draft {
         for written in std::mem::take(&mut self.waiting) {
             self.check(written, interner);
         }
-        let loaded = Loaded { settings: self.settings, monitors: self.monitors };
+        let Draft { settings, channels, monitors, .. } = self;
+        let loaded = Loaded { settings, channels, monitors };
         if self.problems.is_empty() {
             return Ok(loaded);
         }
