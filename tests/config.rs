@@ -26,7 +26,8 @@ fn problems(text: &str) -> Vec<String> {
 fn the_example_is_good_and_shows_every_key_and_type() {
     let loaded = parse(EXAMPLE).unwrap();
     assert_eq!(problems(EXAMPLE), Vec::<String>::new());
-    let mut given: Vec<&str> = loaded.monitors.iter().flat_map(|entry| entry.row.given()).collect();
+    let mut given: Vec<&str> =
+        loaded.monitors.iter().flat_map(|entry| entry.row().given().collect::<Vec<_>>()).collect();
     given.sort_unstable();
     given.dedup();
     let mut keys = MonitorRow::KEYS.to_vec();
