@@ -62,6 +62,8 @@ faults! {
     ReceiveBuffer = 1010, "local_receive_buffer", "raise net.core.rmem_max";
     /// The roots or certificates named by the monitor cannot be read.
     TlsSetup = 1011, "local_tls_setup", "look at the monitor's ca_file";
+    /// The guard says that this host is cut off: a failure says nothing about the target.
+    Isolated = 1012, "vantage_isolated", "look at this host's own connection";
     /// An errno that no rule above owns.
     Other = 1099, "local_other", "report the log line with this monitor's id";
 }

@@ -20,6 +20,7 @@
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
 //! | [`pg`] | the way to a PostgreSQL server: settings, TLS, sessions with deadlines |
+//! | [`guard`] | whether this host is cut off: canaries, evidence, the rule |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
 //! | [`feed`] | the original's table as the source of monitors, live |
 //! | [`alert`] | telling people: outbox, policy, channels |
@@ -64,6 +65,7 @@ pub mod messages;
 
 pub mod net;
 
+pub mod guard;
 pub mod pg;
 
 pub mod store;

@@ -93,6 +93,9 @@ pub const COMMANDS_PER_TURN_MAX: usize = 8;
 /// Pause between log lines about probes that failed by a fault of ours without a rule, in
 /// milliseconds. Every one of them is stored with its result.
 pub const FAULT_LOG_MS: u64 = 1_000;
+/// Bytes of the kernel's list of routes that the guard reads: a full table of the Internet has
+/// millions of lines, and the default routes are the first.
+pub const ROUTES_BYTES_MAX: u64 = 64 * 1_024;
 
 /// Body of an HTTP answer that is read where nothing is given, in bytes.
 pub const HTTP_BODY_BYTES_DEFAULT: u32 = 1 << 20;
@@ -191,6 +194,10 @@ pub const ALERT_TELEGRAM_MS: u64 = 15_000;
 pub const ALERT_MAIL_MS: u64 = 30_000;
 /// Bytes that are read of a receiver's answer.
 pub const ALERT_ANSWER_BYTES_MAX: u64 = 16 * 1_024;
+/// Time that a channel of the database is taken as it was read, in milliseconds.
+pub const ALERT_CHANNEL_KEPT_MS: u64 = 30_000;
+/// Such channels that are kept; past it all are read anew.
+pub const ALERT_CHANNELS_KEPT_MAX: usize = 10_000;
 /// Channels of one configuration.
 pub const CHANNELS_MAX: usize = 1_000;
 /// Channels that one monitor names.
@@ -210,6 +217,41 @@ pub const RETRIES_ORIGINAL: u8 = 2;
 pub const RETRY_DELAY_MS_MAX: u64 = 300_000;
 /// Most checks in a row that a monitor may ask for before its verdict changes.
 pub const CONFIRM_MAX: u8 = 100;
+/// Pause before a failed check is confirmed by a further one where none is given, in milliseconds:
+/// longer than what a lost packet or a restarting server takes, short beside an interval.
+pub const CONFIRM_INTERVAL_MS_DEFAULT: u64 = 5_000;
+/// Longest pause before a failed check is confirmed, in milliseconds.
+pub const CONFIRM_INTERVAL_MS_MAX: u64 = 300_000;
+
+/// Time between two rounds of the guard where none is given, in milliseconds; the original's.
+pub const GUARD_INTERVAL_MS_DEFAULT: u64 = 1_000;
+/// Shortest time between two rounds of the guard, in milliseconds: its canaries are not ours.
+pub const GUARD_INTERVAL_MS_MIN: u64 = 500;
+/// Longest time between two rounds of the guard, in milliseconds. A down waits for a whole round.
+pub const GUARD_INTERVAL_MS_MAX: u64 = 60_000;
+/// Time that a canary has to answer where none is given, in milliseconds: one retransmitted SYN.
+pub const GUARD_TIMEOUT_MS_DEFAULT: u64 = 2_000;
+/// Longest time that a canary may be given, in milliseconds.
+pub const GUARD_TIMEOUT_MS_MAX: u64 = 10_000;
+/// Most canaries.
+pub const GUARD_CANARIES_MAX: usize = 32;
+/// Longest that one signal alone holds back verdicts, in milliseconds: an interval of most
+/// monitors, in which their results have shown whether the signal is right.
+pub const GUARD_TRIAL_MS: u64 = 60_000;
+/// Share of monitors that had been good and fail now which is beyond any usual one, in percent.
+/// A fleet of its own accord has well below one.
+pub const GUARD_SHARE_PERCENT: u64 = 30;
+/// Results from which that share is believed before a trial is over, in results.
+pub const GUARD_RESULTS_MIN: u64 = 20;
+/// Results that are enough in a small fleet, in results: at once where all of them failed, else
+/// once a trial is over.
+pub const GUARD_FEW_RESULTS_MIN: u64 = 3;
+/// Rounds in a row without reason before an isolation ends, in rounds: one answer may be luck.
+pub const GUARD_CLEAR_ROUNDS: u32 = 2;
+/// Longest that the guard does not look whether it is to stop, in milliseconds.
+pub const GUARD_WAIT_MS_MAX: u64 = 100;
+/// Queries that no name server answered, and none was answered meanwhile, in queries.
+pub const GUARD_SILENT_QUERIES_MIN: u64 = 3;
 /// Days a certificate must have left where nothing is given; the original's fixed number.
 pub const EXPIRE_DAYS_DEFAULT: u32 = 10;
 /// Most days a certificate may be asked to have left: ten years, longer than any is issued for.
@@ -296,6 +338,7 @@ pub const ECHO_QUEUE_MAX: usize = 65_536;
 pub const ECHO_RECEIVE_BUFFER_BYTES: usize = 8 << 20;
 
 const _: () = assert!(INTERVAL_MS_MIN >= TICK_MS);
+const _: () = assert!(GUARD_TRIAL_MS >= 3 * GUARD_TIMEOUT_MS_MAX);
 const _: () = assert!(INTERVAL_MS_MIN <= INTERVAL_MS_DEFAULT);
 const _: () = assert!(TIMEOUT_MS_MIN >= TICK_MS && TIMEOUT_MS_DEFAULT <= TIMEOUT_MS_MAX);
 const _: () = assert!(BATCH_SAMPLES_MAX <= u16::MAX as usize);
@@ -502,6 +545,38 @@ pub const PG_MIGRATE_MS_MAX: u64 = 120_000;
 pub const PG_SILENT_MS_MAX: u64 = 10_000;
 /// A connection without traffic asks whether the other side is there after this, in milliseconds.
 pub const PG_KEEPALIVE_MS: u64 = 30_000;
+/// Longest wait of a statement for a lock that somebody else has, in milliseconds: less than
+/// [`PG_STATEMENT_MS_MAX`], so that the error names the lock.
+pub const PG_LOCK_MS_MAX: u64 = 3_000;
+/// Failures and changes of verdict in one transaction with PostgreSQL, as far as batches allow:
+/// each costs the server about 0.1 ms.
+pub const PG_EVENTS_MAX: usize = 8_192;
+/// Monitors with numbers below this are rows of the original's table, which counts with 31 bits;
+/// the engine's own begin here.
+pub const FOREIGN_IDS_MAX: u64 = 1 << 40;
+/// Age at which the original's checks go, in milliseconds: 30 days, as its setup has it.
+pub const SERIES_CHECKS_MS: u64 = 30 * 24 * 3_600 * 1_000;
+/// Age at which the original's hourly sums go, in milliseconds: a year.
+pub const SERIES_HOURS_MS: u64 = 365 * 24 * 3_600 * 1_000;
+/// Age at which the original's metrics about the service go, in milliseconds: 7 days.
+pub const SERIES_METRICS_MS: u64 = 7 * 24 * 3_600 * 1_000;
+/// Rows of the original's time series deleted in one transaction, where they are not dropped by
+/// the day.
+pub const SERIES_DELETE_MAX: u64 = 20_000;
+/// Days ahead for which tables of checks are made: a weekend without an engine is no trouble,
+/// because missing ones are made when results come.
+pub const SERIES_DAYS_AHEAD: i64 = 2;
+/// Monitors whose hour is summed up in one transaction.
+pub const HOUR_MONITORS_MAX: i64 = 5_000;
+/// How long after its end an hour is summed up, in milliseconds: results of checks that were still
+/// running are there by then; those from a spool make it summed up again.
+pub const HOUR_GRACE_MS: u64 = 6 * 60 * 1_000;
+/// Time between two rounds of the original's metrics about the service, in milliseconds.
+pub const SERIES_METRICS_EVERY_MS: u64 = 60_000;
+/// Rows of monitors that are compared with PostgreSQL in one statement: a few megabytes.
+pub const SYNC_ROWS_MAX: usize = 10_000;
+/// Longest wait for the answer to a question of the command line or the API, in milliseconds.
+pub const PG_READ_MS_MAX: u64 = 30_000;
 /// Requests to the API that one address may send each second.
 pub const API_RATE_PER_S_MAX: u64 = 200;
 /// Requests one address may send at once before the rate holds: a page with all its parts open in

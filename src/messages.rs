@@ -24,6 +24,23 @@ pub struct Assign {
     pub state: State,
 }
 
+/// An isolation of this host began or ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GuardChange {
+    /// When it was seen, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// True where it began: failures are unknown until it ends.
+    pub isolated: bool,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// Canaries are silent.
+    pub canaries: bool,
+    /// No way out on this host, or every name server silent.
+    pub local: bool,
+    /// A share of the monitors beyond any usual one fails.
+    pub mass: bool,
+}
+
 /// What a shard is told.
 #[derive(Debug)]
 pub enum Command {

@@ -12,6 +12,7 @@ use engine::boot::shards::{Common, Shards};
 use engine::clock::Clock;
 use engine::farm::{Behaviour as B, Farm};
 use engine::fault::Fault;
+use engine::guard::vantage::Vantage;
 use engine::ids::MonitorId;
 use engine::messages::{Assign, BatchSink, Refused, StoreGone};
 use engine::metrics::snapshot::Snapshot;
@@ -68,8 +69,8 @@ fn bench() -> Bench {
     let sink = Sink { full: Arc::clone(&full), batches: Arc::new(Mutex::new(sender)) };
     let hosts = Arc::new(Hosts::default());
     let resolver = ResolverConfig { servers: vec![], try_ms: 1, rounds: 1, rotate: false, hosts };
-    let common =
-        Common { clock: Clock::start(), trust: Trust::default(), resolver, in_flight_max: 64 };
+    let (clock, trust, vantage) = (Clock::start(), Trust::default(), Arc::new(Vantage::new(1, 0)));
+    let common = Common { clock, trust, resolver, in_flight_max: 64, vantage };
     let cpus = shard_cpus(Some(1)).unwrap();
     let shards = Shards::start(&cpus, &common, || Box::new(sink.clone())).unwrap();
     Bench { shards, full, batches }
@@ -102,13 +103,21 @@ impl Bench {
 }
 
 fn monitor(id: u64, timeout_ms: u32, spec: ProbeSpec) -> Assign {
-    let timing =
-        Timing { interval_ms: 1_000, timeout_ms, retry_delay_ms: 0, retries: 0, fall: 1, rise: 1 };
+    let timing = Timing {
+        interval_ms: 1_000,
+        timeout_ms,
+        retry_delay_ms: 0,
+        retries: 0,
+        confirm_ms: 0,
+        fall: 1,
+        rise: 1,
+    };
     let monitor = Monitor {
         id: MonitorId(id),
         kind: Kind::Tcp,
         preset: Preset::Standard,
         paused: false,
+        guarded: false,
         timing,
         spec: Arc::new(spec),
     };

@@ -8,10 +8,14 @@ mod backend;
 mod history;
 #[path = "store/monitors.rs"]
 mod monitors;
+#[path = "store/original.rs"]
+mod original;
 #[path = "store/replay.rs"]
 mod replay;
 #[path = "store/retention.rs"]
 mod retention;
+#[path = "store/server.rs"]
+mod server;
 #[path = "store/sqlite_file.rs"]
 mod sqlite_file;
 #[path = "store/words.rs"]
@@ -25,6 +29,15 @@ macro_rules! for_every_backend {
                 #[test]
                 fn $name() {
                     super::$name(&crate::backend::Sqlite::new());
+                }
+            )*
+        }
+
+        mod postgres {
+            $(
+                #[test]
+                fn $name() {
+                    super::$name(&crate::backend::Postgres::new());
                 }
             )*
         }

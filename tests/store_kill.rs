@@ -3,60 +3,159 @@
 //! The test starts itself again as a child that records batches without end, compacts as it goes,
 //! and says each number after it is committed. The parent kills it at a random moment; the next
 //! child goes on after the last number that was said, so that a batch which was committed but not
-//! yet said is given a second time.
+//! yet said is given a second time. And the server is killed while one store goes on through it.
+//!
+//! `STORE_KILL_ROUNDS=1000` kills more often.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use cluster::Cluster;
+use engine::config::database::{Database, Secret};
+use engine::env::original::TimeSeries;
 use engine::ids::{MonitorId, ShardId};
 use engine::limits::WINDOW_MS;
+use engine::pg::PgOptions;
 use engine::sample::{Code, Sample, SampleBatch, Verdict};
 use engine::store::view::{Filter, Range};
-use engine::store::{NewMonitor, Read, Retention, RunId, SqliteReader, SqliteStore, Store};
+use engine::store::{
+    NewMonitor, PgReader, PgStore, Read, Retention, RunId, SqliteReader, SqliteStore, Store,
+};
 use probes::Timings;
 
-const ROUNDS: usize = 25;
+/// Killed processes lose nothing that the operating system has; only a loss of power would, and to
+/// wait for the disk at each start costs seconds.
+const SERVER: [&str; 1] = ["fsync=off"];
+/// Kills where `STORE_KILL_ROUNDS` does not say.
+const ROUNDS_SQLITE: usize = 25;
+const ROUNDS_POSTGRES: usize = 100;
+const ROUNDS_SERVER: usize = 20;
 /// Monitors, each with one result in each batch: on both sides of a group's border.
 const MONITORS: u64 = 1_200;
 /// Time between batches: a window is over, and compacted, every ten batches.
 const STEP_MS: u64 = WINDOW_MS / 10;
 const T0: u64 = 1_767_225_600_000;
-/// Where the child finds the folder and the first number.
-const CHILD_FOLDER: &str = "STORE_KILL_FOLDER";
+/// Where the child finds the database and the first number.
+const CHILD_PLACE: &str = "STORE_KILL_PLACE";
 const CHILD_FIRST: &str = "STORE_KILL_FIRST";
-const NAME: &str = "kill_at_any_moment_loses_nothing_and_repeats_nothing";
 
 #[test]
-fn kill_at_any_moment_loses_nothing_and_repeats_nothing() {
-    if let Ok(folder) = std::env::var(CHILD_FOLDER) {
-        let first = std::env::var(CHILD_FIRST).unwrap().parse().unwrap();
-        record_until_killed(&PathBuf::from(folder), first);
+fn kill_at_any_moment_loses_nothing_and_repeats_nothing_in_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let name = "kill_at_any_moment_loses_nothing_and_repeats_nothing_in_the_file";
+    kill_again_and_again(name, folder.path().to_str().unwrap(), rounds(ROUNDS_SQLITE), 25);
+}
+
+#[test]
+fn kill_at_any_moment_loses_nothing_and_repeats_nothing_in_the_server() {
+    let name = "kill_at_any_moment_loses_nothing_and_repeats_nothing_in_the_server";
+    if std::env::var(CHILD_PLACE).is_ok() {
+        return kill_again_and_again(name, "", 0, 1);
     }
-    let place = tempfile::tempdir().unwrap();
+    let cluster = Cluster::start(&SERVER);
+    kill_again_and_again(name, &cluster.url("postgres"), rounds(ROUNDS_POSTGRES), 4);
+}
+
+#[test]
+fn a_server_killed_at_any_moment_loses_nothing_and_repeats_nothing() {
+    let mut cluster = Cluster::start(&SERVER);
+    let place = cluster.url("postgres");
+    let (rounds, said) = (rounds(ROUNDS_SERVER) as u64, AtomicU64::new(0));
+    let deadline = Instant::now() + Duration::from_secs(20 + 10 * rounds);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| {
+            let mut store = open(&place);
+            let ids = begin(&mut *store, true);
+            while !stop.load(Ordering::Relaxed) {
+                let seq = said.load(Ordering::Relaxed) + 1;
+                // Whatever the error, also after a COMMIT in doubt: the same again.
+                while store.append(RunId(1), &[batch(&ids, seq)]).is_err() {
+                    assert!(Instant::now() < deadline, "the server does not come back");
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                said.store(seq, Ordering::Relaxed);
+                // Maintenance that fails is tried again later.
+                let _ = store.maintain(T0 + seq * STEP_MS);
+            }
+        });
+        let mut seed = u64::from(std::process::id());
+        for _ in 0..rounds {
+            let wanted = said.load(Ordering::Relaxed) + 2;
+            while said.load(Ordering::Relaxed) < wanted && !writer.is_finished() {
+                assert!(Instant::now() < deadline, "the writer does not go on");
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            std::thread::sleep(Duration::from_micros((seed >> 40) % 20_000));
+            cluster.stop_immediate();
+            cluster.start_again();
+        }
+        stop.store(true, Ordering::Relaxed);
+    });
+    check(&place, said.into_inner());
+}
+
+fn rounds(default: usize) -> usize {
+    std::env::var("STORE_KILL_ROUNDS").map_or(default, |rounds| rounds.parse().unwrap())
+}
+
+/// Kills a child `rounds` times, each time after 1 to `batches_max` batches, and compares what it
+/// said with what is there.
+fn kill_again_and_again(name: &str, place: &str, rounds: usize, batches_max: u64) {
+    if let Ok(place) = std::env::var(CHILD_PLACE) {
+        let first = std::env::var(CHILD_FIRST).unwrap().parse().unwrap();
+        record_until_killed(&place, first);
+    }
     // Only when it is killed depends on this: a run prints it, and no run repeats another exactly.
     let mut seed = u64::from(std::process::id());
     println!("seed {seed}");
     let mut said = 0;
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        let batches = 1 + (seed >> 33) % 25;
+        let batches = 1 + (seed >> 33) % batches_max;
         let pause = Duration::from_micros((seed >> 40) % 20_000);
         let before = said;
-        said = one_round(place.path(), said, batches, pause);
+        said = one_round(name, place, said, batches, pause);
         assert!(said >= before + batches, "round {round}: the child made no progress");
     }
-    check(place.path(), said);
+    check(place, said);
+}
+
+/// The store of a folder, or of a server where the place is its URL.
+fn open(place: &str) -> Box<dyn Store> {
+    match options(place) {
+        Some(options) => {
+            let schema = "glx_monitor_v2".to_owned();
+            let series = TimeSeries { enabled: false, schema, checks: false, metrics: false };
+            Box::new(PgStore::open(&options, &series, Retention::default()).unwrap())
+        }
+        None => Box::new(SqliteStore::open(Path::new(place), Retention::default()).unwrap()),
+    }
+}
+
+fn reader(place: &str) -> Box<dyn Read> {
+    match options(place) {
+        Some(options) => Box::new(PgReader::open(&options).unwrap()),
+        None => Box::new(SqliteReader::open(Path::new(place)).unwrap()),
+    }
+}
+
+fn options(place: &str) -> Option<PgOptions> {
+    let url = place.starts_with("postgres://").then(|| Secret::new(place))?;
+    PgOptions::of(&Database::PostgresUrl(url)).unwrap()
 }
 
 /// Runs a child until it has said `batches` numbers, and kills it `pause` later. Gives the last
 /// number it said.
-fn one_round(folder: &Path, said: u64, batches: u64, pause: Duration) -> u64 {
+fn one_round(name: &str, place: &str, said: u64, batches: u64, pause: Duration) -> u64 {
     let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", NAME, "--nocapture"])
-        .env(CHILD_FOLDER, folder)
+        .args(["--exact", name, "--nocapture"])
+        .env(CHILD_PLACE, place)
         .env(CHILD_FIRST, (said + 1).to_string())
         .stdout(Stdio::piped())
         .spawn()
@@ -75,19 +174,25 @@ fn one_round(folder: &Path, said: u64, batches: u64, pause: Duration) -> u64 {
     numbers.last().unwrap_or(last)
 }
 
-fn record_until_killed(folder: &Path, first: u64) -> ! {
-    let mut store = SqliteStore::open(folder, Retention::default()).unwrap();
-    let rows: Vec<NewMonitor> = (0..MONITORS).map(monitor).collect();
-    store.sync_monitors("kill", &rows).unwrap();
-    if first == 1 {
-        store.begin_run(T0).unwrap();
-    }
+fn record_until_killed(place: &str, first: u64) -> ! {
+    let mut store = open(place);
+    let ids = begin(&mut *store, first == 1);
     for seq in first.. {
-        store.append(RunId(1), &[batch(seq)]).unwrap();
+        store.append(RunId(1), &[batch(&ids, seq)]).unwrap();
         println!("committed {seq}");
         while store.maintain(T0 + seq * STEP_MS).unwrap().more {}
     }
     unreachable!("it is killed before the numbers end")
+}
+
+/// Makes sure of the monitors; gives their numbers, which are without a gap.
+fn begin(store: &mut dyn Store, first: bool) -> Vec<MonitorId> {
+    let rows: Vec<NewMonitor> = (0..MONITORS).map(monitor).collect();
+    let ids = store.sync_monitors("kill", &rows).unwrap().ids;
+    if first {
+        store.begin_run(T0).unwrap();
+    }
+    ids.into_iter().map(Option::unwrap).collect()
 }
 
 fn monitor(number: u64) -> NewMonitor {
@@ -105,10 +210,11 @@ fn monitor(number: u64) -> NewMonitor {
     }
 }
 
-fn batch(seq: u64) -> SampleBatch {
-    let samples = (1..=MONITORS)
+fn batch(ids: &[MonitorId], seq: u64) -> SampleBatch {
+    let samples = ids
+        .iter()
         .map(|monitor| Sample {
-            monitor: MonitorId(monitor),
+            monitor: *monitor,
             due_ms: T0 + seq * STEP_MS,
             lag_us: 0,
             timings: Timings::NONE,
@@ -126,12 +232,12 @@ fn batch(seq: u64) -> SampleBatch {
 
 /// Every number up to `said` must be there once for every monitor; one more may be there, which
 /// was committed and not said.
-fn check(folder: &Path, said: u64) {
-    let mut store = SqliteStore::open(folder, Retention::default()).unwrap();
-    let mut reader = SqliteReader::open(folder).unwrap();
-    check_results(&mut reader, said);
+fn check(place: &str, said: u64) {
+    let mut store = open(place);
+    let mut reader = reader(place);
+    check_results(&mut *reader, said);
     while store.maintain(T0 + (said + 100) * STEP_MS).unwrap().more {}
-    let compacted_too = check_results(&mut reader, said);
+    let compacted_too = check_results(&mut *reader, said);
     for monitor in reader.monitors(&Filter::default()).unwrap() {
         assert_eq!(monitor.counts.up, compacted_too, "counter of {}", monitor.name);
     }
@@ -139,10 +245,11 @@ fn check(folder: &Path, said: u64) {
 
 /// Gives the number of results that each monitor has. Looks at those on the borders of groups;
 /// the counters speak for the others.
-fn check_results(reader: &mut SqliteReader, said: u64) -> u64 {
+fn check_results(reader: &mut dyn Read, said: u64) -> u64 {
     let mut lengths: HashMap<usize, u64> = HashMap::new();
-    for monitor in [1, 2, 1_022, 1_023, 1_024, 1_025, MONITORS] {
-        let found = reader.results(MonitorId(monitor), &Range::default()).unwrap();
+    let first = reader.find("0000").unwrap().unwrap().0;
+    for monitor in [0, 1, 1_021, 1_022, 1_023, 1_024, MONITORS - 1] {
+        let found = reader.results(MonitorId(first + monitor), &Range::default()).unwrap();
         assert!(found.damaged.is_empty(), "{:?}", found.damaged);
         let numbers: Vec<u64> =
             found.results.iter().rev().map(|result| (result.due_ms - T0) / STEP_MS).collect();

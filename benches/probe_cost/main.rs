@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use engine::boot::shards::{Common, Shards};
 use engine::clock::Clock;
+use engine::guard::vantage::Vantage;
 use engine::ids::MonitorId;
 use engine::messages::{Assign, BatchSink, Refused, StoreGone};
 use engine::metrics::snapshot::Snapshot;
@@ -147,13 +148,21 @@ fn monitors(
 }
 
 fn monitor(id: u64, kind: Kind, spec: ProbeSpec, interval_ms: u64) -> Monitor {
-    let timing =
-        Timing { interval_ms, timeout_ms: 5_000, retry_delay_ms: 0, retries: 0, fall: 1, rise: 1 };
+    let timing = Timing {
+        interval_ms,
+        timeout_ms: 5_000,
+        retry_delay_ms: 0,
+        retries: 0,
+        confirm_ms: 0,
+        fall: 1,
+        rise: 1,
+    };
     Monitor {
         id: MonitorId(id),
         kind,
         preset: Preset::Standard,
         paused: false,
+        guarded: false,
         timing,
         spec: Arc::new(spec),
     }
@@ -190,6 +199,7 @@ fn run(monitors: &[Monitor], time: Duration) -> Run {
         trust: Trust::default(),
         resolver: ResolverConfig::parse(b"", Hosts::parse(b"")),
         in_flight_max: PARALLEL,
+        vantage: Arc::new(Vantage::new(1, 0)),
     };
     let shards = Shards::start(&[SHARD_CPU], &common, || Box::new(Sink)).unwrap();
     let assigns =

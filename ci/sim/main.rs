@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use engine::attempt::Attempt;
 use engine::fault::Fault;
+use engine::guard::vantage::{Standing, View};
 use engine::ids::{MonitorId, ShardId, SlotRef, Tick};
 use engine::messages::{Assign, Command};
 use engine::monitor::table::Activity;
@@ -85,11 +86,13 @@ impl Simulation {
             kind: Kind::PingIcmp,
             preset: Preset::Standard,
             paused: self.random.chance(10),
+            guarded: self.random.chance(50),
             timing: Timing {
                 interval_ms: [1_000, 2_000, 5_000, 60_000][self.random.below(4) as usize],
                 timeout_ms: 1_000,
                 retry_delay_ms: self.random.below(3_000) as u32,
                 retries: self.random.below(3) as u8,
+                confirm_ms: [0, 10, 500, 3_000][self.random.below(4) as usize],
                 fall: 1 + self.random.below(3) as u8,
                 rise: 1 + self.random.below(2) as u8,
             },
@@ -117,11 +120,26 @@ impl Simulation {
         }
     }
 
+    /// The guard says something else, or there is none any more.
+    fn guard(&mut self) {
+        let standing =
+            [Standing::Clear, Standing::Suspect, Standing::Isolated][self.random.below(3) as usize];
+        self.shard.look(View {
+            recheck_ticks: [0, 50, 500][self.random.below(3) as usize],
+            standing,
+            trusted_from: Tick(self.tick - self.random.below(500)),
+            seen: Tick(self.tick - self.random.below(500)),
+        });
+    }
+
     fn step(&mut self) {
         self.stalled = self.random.chance(1);
         self.tick += if self.stalled { self.random.below(9_000) } else { 1 };
         if self.random.chance(20) {
             self.command();
+        }
+        if self.random.below(400) == 0 {
+            self.guard();
         }
         let now = self.now();
         self.shard.on_tick(now);

@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Channel, Registry};
 use super::counters::{AlertCounters, add};
-use super::http::{Again, chance};
-use super::notice::Event;
+use super::http::{Again, Roots, chance};
 use super::outbox::{Outbox, Ready, State, finish, postpone, set_cursor};
 use super::plan::{Singles, Turn};
 use super::senders::{Done, Job, Senders};
@@ -26,6 +25,7 @@ use crate::limits::{
     ALERT_HOLD_MS, ALERT_QUEUE_MAX, ALERT_RETRY_MS_MAX, ALERT_RETRY_MS_MIN,
     ALERT_SENDERS_FAILING_MAX, ALERT_TURN_MS,
 };
+use crate::messages::GuardChange;
 
 /// Notices of one channel that are read ahead.
 const AHEAD: usize = 64;
@@ -41,8 +41,8 @@ pub enum ToAlerts {
     Changes(Vec<Change>),
     /// Monitors were added, changed or taken away.
     Monitors,
-    /// The engine is cut off, or no longer so, in words.
-    Isolated(bool, String),
+    /// The engine is cut off, or no longer so.
+    Guard(GuardChange),
     /// A delivery ended.
     Done(Done),
     /// End.
@@ -54,6 +54,10 @@ pub enum ToAlerts {
 pub struct Setup {
     /// The channels of the configuration.
     pub channels: Vec<Channel>,
+    /// What further channels trust.
+    pub roots: Roots,
+    /// Host of the original's web interface, for links.
+    pub domain: Option<String>,
     /// How long a change to down is held before it is told, in milliseconds.
     pub hold_ms: u64,
     /// Shortest pause before a further attempt, in milliseconds.
@@ -62,8 +66,9 @@ pub struct Setup {
 
 impl Setup {
     /// These channels, with the usual times.
-    pub fn of(channels: Vec<Channel>) -> Setup {
-        Setup { channels, hold_ms: ALERT_HOLD_MS, retry_ms: ALERT_RETRY_MS_MIN }
+    pub fn of(channels: Vec<Channel>, roots: Roots, domain: Option<String>) -> Setup {
+        let (hold_ms, retry_ms) = (ALERT_HOLD_MS, ALERT_RETRY_MS_MIN);
+        Setup { channels, roots, domain, hold_ms, retry_ms }
     }
 }
 
@@ -95,8 +100,8 @@ impl Teller {
     }
 
     /// Tells that the engine is cut off, or no longer so.
-    pub fn isolated(&self, isolated: bool, words: &str) {
-        self.tell(ToAlerts::Isolated(isolated, words.to_owned()));
+    pub fn guard(&self, change: GuardChange) {
+        self.tell(ToAlerts::Guard(change));
     }
 
     fn tell(&self, message: ToAlerts) {
@@ -135,7 +140,7 @@ impl Alerts {
             overflowed: Arc::clone(&overflowed),
             counters: Arc::clone(&counters),
             directory,
-            registry: Registry::new(setup.channels),
+            registry: Registry::new(setup.channels, setup.roots, setup.domain),
             senders: Senders::new(inbox.clone()),
             lines: HashMap::new(),
             singles: Singles::new(),
@@ -329,8 +334,7 @@ impl Keeper {
                     }
                 }
                 ToAlerts::Monitors => turn.look_for_gone()?,
-                ToAlerts::Isolated(true, words) => turn.tell_all(Event::Isolated, words)?,
-                ToAlerts::Isolated(false, words) => turn.tell_all(Event::Connected, words)?,
+                ToAlerts::Guard(change) => turn.tell_all(change)?,
                 ToAlerts::Done(done) => match &done.outcome {
                     Ok(()) => finish(&transaction, done.id, State::Delivered, "", now_ms)?,
                     Err(failed) => match failed.again {
@@ -502,8 +506,8 @@ impl Keeper {
         }
         for name in names {
             let found = self.registry.get(&name, self.directory.as_mut(), now_ms);
-            // A channel that was taken out of the configuration: its notices become too old.
-            let Some(channel) = found else { continue };
+            // A channel that is gone, or not known now: its notices wait, and become too old.
+            let Ok(Some(channel)) = found else { continue };
             self.dispatch_to(&channel, now_ms)?;
         }
         Ok(())

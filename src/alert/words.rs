@@ -1,7 +1,7 @@
 //! What people read: title and text of a notice, and the original's texts.
 //!
-//! Owns: the words. Plain text here; a channel that knows markup escapes what it puts into it. Times
-//! are those of this host's zone, as in the original.
+//! Owns: the words. Plain text here; a channel that knows markup escapes what it puts into it.
+//! Times are those of this host's zone, as in the original.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;

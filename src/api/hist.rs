@@ -62,7 +62,7 @@ async fn answer(
 ) -> Response {
     let (parts, _) = request.into_parts();
     if let Err(refused) = admit(&state.auth, &parts, wall_millis()) {
-        return refused;
+        return refused.into();
     }
     let Query(asked) = match query {
         Ok(query) => query,

@@ -4,6 +4,7 @@
 //! what is left; each step has a deadline. Blocks: the control thread calls it.
 
 use std::collections::HashMap;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -12,13 +13,16 @@ use std::time::{Duration, Instant};
 use probes::ProbeSpec;
 
 use crate::clock::Clock;
+use crate::config::guard::GuardPlan;
 use crate::config::{Entry, Loaded};
+use crate::guard::vantage::Vantage;
+use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::MonitorId;
 use crate::limits::{
     DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, LATENCY_MONITORS_MAX, LATENCY_TAG, STORE_QUEUE_BATCHES_MAX,
     STORE_STOP_MS_MAX,
 };
-use crate::messages::{Assign, BatchSink};
+use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
 use crate::monitor::row::{Checked, MonitorRow};
@@ -51,6 +55,8 @@ pub struct Options {
     pub in_flight_max: usize,
     /// How long and how much is kept.
     pub retention: Retention,
+    /// What the guard is to do; `None` for no guard.
+    pub guard: Option<GuardPlan>,
     /// A PEM file with the roots that handshakes trust; `None` for the system's.
     pub roots: Option<PathBuf>,
 }
@@ -61,6 +67,9 @@ pub enum EngineError {
     /// The database.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The guard.
+    #[error("the guard cannot go on: {0}; `engine doctor` says why")]
+    Guard(io::Error),
     /// A shard.
     #[error(transparent)]
     Shard(#[from] ShardError),
@@ -93,6 +102,8 @@ pub struct Applied {
 /// The running engine.
 pub struct Engine {
     shards: Shards,
+    guard: Option<Guard>,
+    guard_counts: Arc<GuardCounts>,
     store: Option<StoreThread>,
     handle: StoreHandle,
     counters: Arc<StoreCounters>,
@@ -121,19 +132,25 @@ impl Engine {
         let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
         let counters = Arc::new(StoreCounters::default());
         let thread = StoreThread::start(store, spool, inbox, tell, Arc::clone(&counters))?;
+        let recheck_ticks = options.guard.as_ref().map_or(0, guard::recheck_ticks);
+        let vantage = Arc::new(Vantage::new(options.cpus.len(), recheck_ticks));
         let common = Common {
             clock: Clock::start(),
             trust: trust.clone(),
             resolver,
             in_flight_max: options.in_flight_max,
+            vantage,
         };
         let handle = StoreHandle::new(to_store);
         let sink = || Box::new(handle.clone()) as Box<dyn BatchSink>;
         let shards = Shards::start(&options.cpus, &common, sink)?;
-        let store = Some(thread);
+        let guard_counts = Arc::default();
+        let guard = start_guard(options, common, &guard_counts).map_err(EngineError::Guard)?;
         Ok(Engine {
             shards,
-            store,
+            guard,
+            guard_counts,
+            store: Some(thread),
             handle,
             counters,
             trust,
@@ -280,6 +297,14 @@ impl Engine {
         self.handle.clone()
     }
 
+    /// Calls `tell` whenever an isolation of this host begins or ends, from now on, on the guard's
+    /// thread.
+    pub fn on_guard(&self, tell: impl FnMut(GuardChange) + Send + 'static) {
+        if let Some(guard) = &self.guard {
+            guard.on_change(Box::new(tell));
+        }
+    }
+
     /// Where the snapshots of the shards are found.
     pub fn published(&self) -> Vec<Published> {
         self.shards.published()
@@ -288,7 +313,14 @@ impl Engine {
     /// What the store counts, for the metrics page.
     pub fn store_counts(&self) -> impl Fn() -> Counts + Send + Sync + 'static {
         let counters = Arc::clone(&self.counters);
-        move || counters.by_name()
+        let guard = self.guard.as_ref().map(|_| Arc::clone(&self.guard_counts));
+        move || {
+            let mut counts = counters.by_name();
+            if let Some(guard) = &guard {
+                guard.add_to(&mut counts);
+            }
+            counts
+        }
     }
 
     /// Running monitors whose tags ask for histograms of their own.
@@ -300,6 +332,9 @@ impl Engine {
     pub fn failure(&mut self) -> Option<EngineError> {
         if self.store.as_ref().is_some_and(StoreThread::is_finished) {
             return Some(StoreError::Ended.into());
+        }
+        if self.guard.as_ref().is_some_and(Guard::is_dead) {
+            return Some(EngineError::Guard(io::Error::other("its thread has ended")));
         }
         self.shards.take_dead().map(EngineError::Shard)
     }
@@ -326,6 +361,7 @@ impl Engine {
     ///
     /// `Store` with what neither of them has taken within the deadline.
     pub fn finish(mut self) -> Result<(), EngineError> {
+        self.guard.take();
         if !self.shards.all_ended() {
             self.shards.quit();
             self.shards.wait(Instant::now() + Duration::from_millis(DRAIN_MS_MAX / 4));
@@ -358,6 +394,18 @@ fn within_bound(mut wanting: Vec<MonitorId>) -> Vec<MonitorId> {
         wanting.truncate(LATENCY_MONITORS_MAX);
     }
     wanting
+}
+
+/// Starts the guard where there is one.
+fn start_guard(
+    options: &Options,
+    common: Common,
+    counts: &Arc<GuardCounts>,
+) -> io::Result<Option<Guard>> {
+    let Some(plan) = options.guard.clone() else { return Ok(None) };
+    let Common { clock, resolver, vantage, .. } = common;
+    let setup = guard::Setup { plan, clock, resolver, vantage, counts: Arc::clone(counts) };
+    Guard::start(setup).map(Some)
 }
 
 /// How a monitor is shown that cannot run.

@@ -3,12 +3,14 @@
 //! Owns: the threads and their inboxes. A shard that ends by itself ends the process: a monitor
 //! that silently lost its checks is worse than one that restarts.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 use glommio::{ExecutorJoinHandle, LocalExecutorBuilder, Placement};
 
 use crate::clock::Clock;
+use crate::guard::vantage::Vantage;
 use crate::ids::{MonitorId, ShardId};
 use crate::limits::{COMMAND_MONITORS_MAX, EXECUTOR_IO_BYTES, EXECUTOR_RING_ENTRIES};
 use crate::messages::{Assign, BatchSink, Command, InboxSender, ShardGone, inbox};
@@ -52,6 +54,8 @@ pub struct Common {
     pub resolver: ResolverConfig,
     /// Probes in flight per shard.
     pub in_flight_max: usize,
+    /// Where the guard tells them how it stands.
+    pub vantage: Arc<Vantage>,
 }
 
 struct Thread {
@@ -207,6 +211,7 @@ fn spawn(
     let (sender, inbox) = inbox()?;
     let (clock, trust, resolver) = (common.clock, common.trust.clone(), common.resolver.clone());
     let in_flight_max = common.in_flight_max;
+    let vantage = Arc::clone(&common.vantage);
     let work = move || async move {
         let driver = match Driver::new(clock, trust, resolver, in_flight_max) {
             Ok(driver) => driver,
@@ -216,7 +221,7 @@ fn spawn(
             }
         };
         let _ = ready.send(Ok(()));
-        let setup = Setup { id, clock, inbox, store, published, driver };
+        let setup = Setup { id, clock, inbox, store, published, driver, vantage };
         Loop::new(setup).run().await.map_err(|error| error.to_string())
     };
     let handle = LocalExecutorBuilder::new(Placement::Fixed(cpu))

@@ -18,11 +18,12 @@ use crate::cli::table::{self, Cell, Column};
 use crate::cli::{exit, json, look, start};
 use crate::clock::wall_millis;
 use crate::config::channels::ChannelSpec;
+use crate::config::database::Database;
 use crate::control::directory::{StoreDirectory, changes};
 use crate::env::Env;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::Interner;
-use crate::store::SqliteFolder;
+use crate::store::OpenReader;
 
 /// All channels of a start.
 ///
@@ -40,7 +41,8 @@ pub fn channels(of_file: &[ChannelSpec], settled: &Settled) -> Result<Vec<Channe
     specs.map(|spec| maker.make(spec).map_err(|error| error.to_string())).collect()
 }
 
-/// Starts alerting beside a running engine; `None` where there is no channel.
+/// Starts alerting beside a running engine; `None` where nobody can be told. `readers` opens the
+/// engine's store.
 ///
 /// # Errors
 ///
@@ -49,17 +51,21 @@ pub fn begin(
     channels: Vec<Channel>,
     settled: &Settled,
     engine: &Engine,
+    readers: Arc<dyn OpenReader>,
 ) -> Result<Option<Alerts>, String> {
-    if channels.is_empty() {
+    // The original's tables may have channels at any time.
+    if channels.is_empty() && settled.database == Database::Sqlite {
         return Ok(None);
     }
     let streaks = Streaks::default();
-    let readers = Arc::new(SqliteFolder(settled.data_dir.clone()));
-    let directory = StoreDirectory::new(readers, streaks.clone());
+    let original = settled.alerting.clone();
+    let (roots, domain) = (Roots::load(settled.roots.as_deref())?, original.domain.clone());
+    let directory = StoreDirectory::new(readers, original, streaks.clone());
     let count = channels.len();
     let words = |error: &dyn ToString| error.to_string();
-    let alerts = Alerts::start(&settled.data_dir, Setup::of(channels), Box::new(directory))
-        .map_err(|error| words(&error))?;
+    let alerts =
+        Alerts::start(&settled.data_dir, Setup::of(channels, roots, domain), Box::new(directory))
+            .map_err(|error| words(&error))?;
     let teller = alerts.teller();
     let tapped = engine.store().tap(move |batches| {
         streaks.record(batches);
@@ -69,6 +75,8 @@ pub fn begin(
         }
     });
     tapped.map_err(|error| words(&error))?;
+    let teller = alerts.teller();
+    engine.on_guard(move |change| teller.guard(change));
     tracing::info!(channels = count, "alerts");
     Ok(Some(alerts))
 }

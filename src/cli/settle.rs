@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::cli::args::{LISTEN_DEFAULT, StartArgs, data_dir};
 use crate::cli::exit;
 use crate::config::database::{Database, MASK, Secret};
+use crate::config::guard::GuardPlan;
 use crate::config::{Entry, Loaded, LogFormat, Settings};
 use crate::env::alerting::Alerting;
 use crate::env::original::{
@@ -23,6 +24,8 @@ use crate::limits::{
     TIMEOUT_WEB_MS_ORIGINAL,
 };
 use crate::monitor::row::written::show_ms;
+
+mod guard;
 
 /// Why there is no start, or no clean end.
 #[derive(Debug)]
@@ -161,6 +164,8 @@ pub struct Settled {
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
     pub hist_interval_ms: u64,
+    /// What the guard is to do; `None` for no guard.
+    pub guard: Option<GuardPlan>,
     /// The original's time series.
     pub time_series: TimeSeries,
     /// Name for the API.
@@ -253,6 +258,7 @@ impl<'a> Layers<'a> {
         let (retention_days, log_format, log_level) = self.keeping(file)?;
         let database = self.database(file);
         let (hist_dir, hist_interval_ms) = self.histograms(file)?;
+        let guard = self.guard(file, &database)?;
         self.rest(selection);
         let Original {
             time_series, admin, password, domain, alerting, log_file, row_defaults, ..
@@ -273,6 +279,7 @@ impl<'a> Layers<'a> {
             database,
             hist_dir,
             hist_interval_ms,
+            guard,
             time_series,
             admin,
             password,

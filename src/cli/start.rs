@@ -32,7 +32,7 @@ use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
 use crate::sample::Transition;
-use crate::store::Retention;
+use crate::store::{Retention, SqliteFolder};
 
 /// Everything that is not the configuration file's monitors is kept under this name in the store.
 const SOURCE: &str = "file";
@@ -114,7 +114,8 @@ impl Run<'_> {
         let channels = alerting::channels(&loaded.channels, &settled).map_err(unfit)?;
         let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
-        let alerts = match alerting::begin(channels, &settled, &engine) {
+        let readers = Arc::new(SqliteFolder(settled.data_dir.clone()));
+        let alerts = match alerting::begin(channels, &settled, &engine, readers) {
             Ok(alerts) => alerts,
             Err(error) => return Err(unfit(ended_early(engine, error))),
         };
@@ -273,7 +274,8 @@ fn options(settled: &Settled) -> Result<Options, Refusal> {
         retention.results_ms = u64::from(days) * 24 * 3_600 * 1_000;
     }
     let (data_dir, roots) = (settled.data_dir.clone(), settled.roots.clone());
-    Ok(Options { data_dir, cpus, in_flight_max, retention, roots })
+    let guard = settled.guard.clone();
+    Ok(Options { data_dir, cpus, in_flight_max, retention, guard, roots })
 }
 
 fn look_at_host(cpus: &[usize], data_dir: &Path, in_flight: usize) -> Result<(), Refusal> {

@@ -20,6 +20,7 @@ use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
 
 pub mod channels;
 pub mod database;
+pub mod guard;
 mod settings;
 mod yaml;
 
@@ -239,8 +240,12 @@ impl Draft {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_channels(&node);
                 }
+                "guard" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.read_guard(&node);
+                }
                 _ => {
-                    let known = ["monitors", "defaults", "settings", "channels"];
+                    let known = ["monitors", "defaults", "settings", "guard", "channels"];
                     let error = RowError::unknown_key(&key, &known);
                     self.problems.push(self.problem(at, error));
                     events.node(CONFIG_MONITOR_BYTES_MAX)?;
@@ -418,6 +423,34 @@ impl Draft {
         let unknown = names.iter().find(|name| !known.contains(&name.as_str()))?;
         let fix = format!("write one of {}", known.join(", "));
         Some(RowError::new("alerts", unknown, "is not a channel", fix))
+    }
+
+    fn read_guard(&mut self, node: &Node) {
+        if node.data == Data::Null {
+            return;
+        }
+        let (mut draft, mut problems) = (guard::Draft::default(), Vec::new());
+        let mut places = HashMap::new();
+        for (key, at, value) in self.entries("guard", node, &mut problems) {
+            let Some(json) = self.value(value, &mut problems) else { continue };
+            places.insert(key, value.place);
+            if let Err(error) = draft.set(key, &json) {
+                let place = if error.is_unknown_key() { at } else { value.place };
+                problems.push(self.problem(place, error));
+            }
+        }
+        if problems.is_empty() {
+            let place = |error: &RowError| places.get(error.field.as_str()).copied();
+            match draft.finish() {
+                Ok(plan) => self.settings.guard = Some(plan),
+                Err(errors) => problems.extend(
+                    errors
+                        .into_iter()
+                        .map(|error| self.problem(place(&error).unwrap_or(node.place), error)),
+                ),
+            }
+        }
+        self.problems.append(&mut problems);
     }
 
     /// Fills in the defaults and checks every monitor.

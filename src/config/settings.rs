@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use super::database::Database;
+use super::guard::GuardPlan;
 use crate::limits::{HIST_INTERVAL_MS, RETENTION_DAYS_MAX, SHARDS_MAX};
 use crate::monitor::row::RowError;
 use crate::monitor::row::written::{duration_ms, read_into};
@@ -57,6 +58,8 @@ pub struct Settings {
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
     pub hist_interval_ms: Option<u64>,
+    /// What the guard is to do: the map `guard` beside the settings.
+    pub guard: Option<GuardPlan>,
 }
 
 impl Settings {
@@ -187,6 +190,7 @@ mod tests {
             database: Some(Database::Sqlite),
             hist_dir: Some("hist".into()),
             hist_interval_ms: Some(300_000),
+            guard: None,
         };
         assert_eq!(settings, expected);
     }

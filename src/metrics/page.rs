@@ -197,10 +197,11 @@ fn gauges(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Resu
 
 fn counters(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Result {
     type Field = fn(&Snapshot) -> u64;
-    let fields: [(&str, &str, Field); 4] = [
+    let fields: [(&str, &str, Field); 5] = [
         ("engine_shard_turns", "Turns of the shard loop", |s| s.turns),
         ("engine_shard_stalls", "Times a shard could not look at its sockets", |s| s.stalls),
         ("engine_samples_dropped", "Samples the store could not take", |s| s.samples_dropped),
+        ("engine_confirmations", "Checks started to confirm a failed one", |s| s.confirmations),
         ("engine_words_skipped", "Messages of repeated failures left out", |s| s.words_skipped),
     ];
     for (name, help, field) in fields {

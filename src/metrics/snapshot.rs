@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub samples_dropped: u64,
     /// Batches that wait for the store.
     pub backlog: u64,
+    /// Checks that were started to confirm a failed one.
+    pub confirmations: u64,
     /// Messages of failures left out because there were too many at once.
     pub words_skipped: u64,
     /// Counts by name from the sockets and the resolver of the shard.
@@ -67,6 +69,7 @@ impl Snapshot {
             samples_dropped: 0,
             backlog: 0,
             words_skipped: 0,
+            confirmations: 0,
             net: Vec::new(),
         }
     }

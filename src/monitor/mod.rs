@@ -42,6 +42,14 @@ pub enum Kind {
     SslExpiredCheck = 6,
 }
 
+impl Timing {
+    /// Longest that one check takes, attempts and pauses between them included, in milliseconds.
+    pub fn check_ms_max(&self) -> u64 {
+        let retries = u64::from(self.retries);
+        (retries + 1) * u64::from(self.timeout_ms) + retries * u64::from(self.retry_delay_ms)
+    }
+}
+
 impl Kind {
     /// Every kind, in the order of its number.
     pub const ALL: [Kind; 7] = [
@@ -96,6 +104,9 @@ pub struct Timing {
     pub retry_delay_ms: u32,
     /// Further attempts after a failed one within one check.
     pub retries: u8,
+    /// Pause before a failed check is confirmed by a further one, in milliseconds; 0 leaves that
+    /// to the next due check.
+    pub confirm_ms: u32,
     /// Failed checks in a row before the verdict is down.
     pub fall: u8,
     /// Good checks in a row before the verdict is up again.
@@ -113,6 +124,8 @@ pub struct Monitor {
     pub preset: Preset,
     /// True where it is not to be checked now.
     pub paused: bool,
+    /// True where its failures are not believed while this host is cut off.
+    pub guarded: bool,
     /// How often, how long and how many times.
     pub timing: Timing,
     /// What to do on the wire.

@@ -147,12 +147,16 @@ monitor_row! {
     retries = "retries": u64;
     /// Pause before a further attempt.
     retry_delay = "retry_delay": String;
+    /// Pause before a failed check is confirmed by a further one.
+    confirm_interval = "confirm_interval": String;
     /// Failed checks in a row before the verdict is down.
     fall = "fall": u64;
     /// Good checks in a row before the verdict is up again.
     rise = "rise": u64;
     /// True where it is not to be checked now.
     paused = "paused": bool;
+    /// False where its failures count while this host is cut off, too.
+    guard = "guard": bool;
     /// Sort and group by these.
     tags = "tags": Vec<String>;
     /// Names of the channels that tell of it; by tags where none are given.

@@ -22,6 +22,13 @@ pub enum Activity {
     Retrying,
 }
 
+impl Activity {
+    /// True where an attempt waits to be started.
+    pub fn waits(self) -> bool {
+        matches!(self, Activity::Waiting | Activity::Retrying)
+    }
+}
+
 /// What every tick touches.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Hot {
@@ -37,6 +44,10 @@ pub struct Hot {
     pub attempts: u8,
     /// What is known.
     pub state: State,
+    /// When the first failure ended of those that speak against the verdict; 0 for none.
+    pub failing_since: Tick,
+    /// When a failed check is to be confirmed; 0 for never.
+    pub confirm_at: Tick,
 }
 
 /// The monitors of one shard, by slot.
@@ -142,6 +153,7 @@ mod tests {
             timeout_ms: 1_000,
             retry_delay_ms: 0,
             retries: 0,
+            confirm_ms: 0,
             fall: 1,
             rise: 1,
         };
@@ -150,6 +162,7 @@ mod tests {
             kind: Kind::PingIcmp,
             preset: Preset::Standard,
             paused: false,
+            guarded: false,
             timing,
             spec: Arc::new(ProbeSpec::Icmp(IcmpSpec { host, family: Family::Any })),
         }

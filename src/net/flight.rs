@@ -188,11 +188,13 @@ mod tests {
             kind: Kind::PingIcmp,
             preset: Preset::Standard,
             paused: false,
+            guarded: false,
             timing: Timing {
                 interval_ms: 1_000,
                 timeout_ms: 500,
                 retry_delay_ms: 0,
                 retries: 0,
+                confirm_ms: 0,
                 fall: 1,
                 rise: 1,
             },

@@ -13,6 +13,7 @@ use probes::{Failure, Nanos, Timings};
 
 use crate::attempt::Attempt;
 use crate::fault::Fault;
+use crate::guard::vantage::{Tally, View};
 use crate::ids::{MonitorId, ShardId, Slot, SlotRef, Tick};
 use crate::limits::{STALL_MS, STARTS_PER_TURN_MAX, TICK_MS, WORDS_PER_SECOND_MAX};
 use crate::messages::{Assign, Command};
@@ -28,6 +29,7 @@ use crate::sched::spread::{interval_ticks, next_due};
 use crate::sched::wheel::Wheel;
 
 pub mod batch;
+mod doubt;
 pub mod run;
 
 use batch::Outbox;
@@ -60,6 +62,11 @@ pub struct Shard {
     lag: Histogram<u32>,
     latency: Box<Latency>,
     outbox: Outbox,
+    /// What the guard says.
+    view: View,
+    /// What the guard is told.
+    tally: Tally,
+    confirmations: u64,
     draining: bool,
     monitors: [u64; 5],
     /// Messages of earlier attempts of checks that are being retried.
@@ -85,6 +92,9 @@ impl Shard {
             lag: lag_histogram(),
             latency: Box::default(),
             outbox: Outbox::new(id),
+            view: View::default(),
+            tally: Tally::default(),
+            confirmations: 0,
             draining: false,
             monitors: [0; 5],
             attempts: HashMap::new(),
@@ -113,6 +123,21 @@ impl Shard {
         }
     }
 
+    /// Takes what the guard says, until the next time.
+    pub fn look(&mut self, view: View) {
+        self.view = view;
+    }
+
+    /// What the guard is to know of the results so far.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
+    /// Which shard this is.
+    pub fn id(&self) -> ShardId {
+        self.id
+    }
+
     /// Takes note of everything that became due up to `now`.
     pub fn on_tick(&mut self, now: Now) {
         let mut fired = std::mem::take(&mut self.fired);
@@ -130,6 +155,15 @@ impl Shard {
         for _ in 0..starts {
             let Some(waiting) = self.due.pop() else { break };
             let Some((hot, monitor)) = self.table.find(waiting.slot) else { continue };
+            let confirms = doubt::is_to_confirm(hot, monitor, waiting.due);
+            if confirms {
+                hot.due = waiting.due;
+                hot.attempts = 0;
+                hot.activity = Activity::Waiting;
+                self.confirmations += 1;
+            } else if hot.due != waiting.due || !hot.activity.waits() {
+                continue; // A confirmation that a later check has taken the place of.
+            }
             if hot.activity == Activity::Waiting {
                 let due_us = waiting.due.millis() * 1_000;
                 let lag_us = now.unix_us.saturating_sub(due_us).min(u64::from(u32::MAX - 1));
@@ -152,6 +186,7 @@ impl Shard {
         let again = hot.attempts <= monitor.timing.retries && worth_retrying(attempt.result);
         if again && !self.draining && !monitor.paused {
             hot.activity = Activity::Retrying;
+            doubt::note_failure(hot, attempt.result, now.tick);
             let told = Told::of(monitor, &attempt, hot.attempts, &[], now.unix_seconds());
             let text = message::attempt_message(&told).into_boxed_str();
             let pause = u64::from(monitor.timing.retry_delay_ms).div_ceil(TICK_MS);
@@ -227,6 +262,7 @@ impl Shard {
             samples_dropped: self.outbox.dropped(),
             backlog: self.outbox.backlog() as u64,
             words_skipped: self.words_skipped,
+            confirmations: self.confirmations,
             ..Snapshot::empty(self.id)
         }
     }
@@ -337,16 +373,32 @@ impl Shard {
         self.outbox.push(sample, None, None);
     }
 
+    /// Puts a failed check that has not settled the verdict to a further one, before the next is
+    /// due.
+    fn confirm_soon(&mut self, slot: Slot, result: CheckResult, view: View, now: Now) {
+        let (at, next) = (self.table.reference(slot), self.wheel.due(slot.0));
+        let Some((hot, monitor)) = self.table.get_mut(slot) else { return };
+        let (false, CheckResult::Down(_), Some(next)) = (self.draining, result, next) else {
+            return;
+        };
+        if let Some(due) = doubt::confirm_at(hot, monitor, view, now.tick, next) {
+            hot.confirm_at = due;
+            self.due.push_later(due, Waiting { slot: at, due });
+        }
+    }
+
     /// A check has its result: verdict, ledger, sample.
-    fn finish(&mut self, slot: Slot, attempt: Attempt, now: Now) {
+    fn finish(&mut self, slot: Slot, mut attempt: Attempt, now: Now) {
         let earlier = self.attempts.remove(&slot).unwrap_or_default();
         let Some((hot, monitor)) = self.table.get_mut(slot) else { return };
         let (id, kind) = (monitor.id, monitor.kind);
         let (at_ms, code_before) = (hot.due.millis(), hot.state.code);
+        let view = if monitor.guarded { self.view } else { View::default() };
+        let may_fall = doubt::weigh(hot, &mut attempt, view, &mut self.tally, now);
         let changed = if monitor.paused {
             None
         } else {
-            verdict::apply(&mut hot.state, &monitor.timing, attempt.result, at_ms)
+            verdict::apply(&mut hot.state, &monitor.timing, attempt.result, at_ms, may_fall)
         };
         let to = hot.state.verdict;
         hot.activity = Activity::Idle;
@@ -371,6 +423,7 @@ impl Shard {
             code: sample.code,
         });
         self.ledger.finish(kind, attempt.result);
+        self.confirm_soon(slot, attempt.result, view, now);
         let news = match (transition.is_some() || sample.code != code_before, first_up) {
             (true, _) => News::Change,
             (false, true) => News::First,
@@ -428,6 +481,9 @@ impl Shard {
         let waiting: Vec<_> = self.due.drain().collect();
         for Waiting { slot: at, due } in waiting {
             let Some((hot, monitor)) = self.table.find(at) else { continue };
+            if hot.due != due || !hot.activity.waits() {
+                continue; // A confirmation: not due before it starts.
+            }
             let retrying = std::mem::take(&mut hot.activity) == Activity::Retrying;
             if retrying {
                 let cancelled = Attempt::of_fault(Fault::Cancelled, String::new(), 0);

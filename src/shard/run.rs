@@ -6,11 +6,13 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use probes::Nanos;
 
 use crate::clock::Clock;
+use crate::guard::vantage::{Tally, Vantage};
 use crate::ids::{ShardId, Tick};
 use crate::limits::{BATCH_AGE_MS_MAX, COMMANDS_PER_TURN_MAX};
 use crate::messages::{BatchSink, Command, Inbox, Refused};
@@ -32,6 +34,8 @@ pub struct Setup {
     pub published: Published,
     /// Carries the probes. Made on the shard's own thread.
     pub driver: Driver,
+    /// What the guard says.
+    pub vantage: Arc<Vantage>,
 }
 
 const PUBLISH_NS: u64 = 1_000_000_000;
@@ -44,6 +48,7 @@ pub struct Loop {
     inbox: Inbox,
     store: Box<dyn BatchSink>,
     published: Published,
+    vantage: Arc<Vantage>,
     /// When the open batch is to be sealed, if it holds anything.
     seal_at: Option<Nanos>,
     publish_at: Nanos,
@@ -65,6 +70,7 @@ impl Loop {
             inbox: setup.inbox,
             store: setup.store,
             published: setup.published,
+            vantage: setup.vantage,
             seal_at: None,
             publish_at: now,
             turns: 0,
@@ -107,6 +113,7 @@ impl Loop {
             self.inbox_open = false;
             self.driver.watch_inbox(self.inbox.as_fd())?;
         }
+        self.shard.look(self.vantage.view());
         self.shard.on_tick(now);
         let driver = &mut self.driver;
         self.shard.start_due(driver.room(), now, |at, monitor| driver.launch(at, monitor));
@@ -133,6 +140,9 @@ impl Loop {
             self.shard.on_attempt(at, attempt, now);
         }
         *self.driver.finished() = finished;
+        let (queries_lost, queries_answered) = self.driver.queries();
+        let tally = Tally { queries_lost, queries_answered, ..self.shard.tally() };
+        self.vantage.report(self.shard.id(), tally);
     }
 
     /// Seals the open batch when it is full or old, and passes on what is sealed.

@@ -98,7 +98,8 @@ fn load_cursor(
     Ok(Cursor { last: unsigned(last), holes: serde_json::from_str(&holes).map_err(malformed)? })
 }
 
-fn malformed(error: serde_json::Error) -> StoreError {
+/// A cursor that was not written by us.
+pub(super) fn malformed(error: serde_json::Error) -> StoreError {
     StoreError::Database(format!("cursor with malformed holes: {error}"))
 }
 
@@ -172,15 +173,17 @@ fn record_transitions(
     if batch.transitions.is_empty() {
         return Ok(());
     }
-    let monitor_of = |words: &Words| Some(batch.samples.get(usize::from(words.sample))?.monitor);
-    let messages: HashMap<MonitorId, &str> = batch
-        .words
-        .iter()
-        .filter_map(|words| Some((monitor_of(words)?, &*words.message)))
-        .collect();
+    let messages = messages_of(batch);
     for transition in &batch.transitions {
         let message = messages.get(&transition.monitor).copied().unwrap_or_default();
         record_transition(transaction, transition, clipped(message, MESSAGE_BYTES_MAX))?;
     }
     Ok(())
+}
+
+/// The last message of each monitor that a batch has words about.
+pub(super) fn messages_of(batch: &SampleBatch) -> HashMap<MonitorId, &str> {
+    let monitor_of = |words: &Words| Some(batch.samples.get(usize::from(words.sample))?.monitor);
+    let messages = batch.words.iter();
+    messages.filter_map(|words| Some((monitor_of(words)?, &*words.message))).collect()
 }

@@ -24,13 +24,45 @@ pub(super) struct Compactor {
 }
 
 /// The head rows of one slice.
-struct Slice {
-    samples: Vec<Sample>,
+#[derive(Default)]
+pub(super) struct Slice {
+    /// Sorted by monitor and due time once all are added.
+    pub samples: Vec<Sample>,
     /// The last head row taken.
-    last_seq: i64,
+    pub last_seq: i64,
     /// True where the window has more.
-    more: bool,
-    damaged: Vec<(i64, String)>,
+    pub more: bool,
+    /// Head rows that cannot be unpacked, with the reason.
+    pub damaged: Vec<(i64, String)>,
+}
+
+impl Slice {
+    /// Adds a head row. False where the slice is full and the row is left for the next one.
+    pub fn add(&mut self, t0: i64, lane: i64, seq: i64, data: &[u8]) -> bool {
+        if self.samples.len() >= COMPACT_SAMPLES_MAX {
+            self.more = true;
+            return false;
+        }
+        self.last_seq = seq;
+        match blob::unpack(unsigned(lane) << LANE_BITS, unsigned(t0), data) {
+            Ok(samples) => self.samples.extend(samples),
+            Err(error) => self.damaged.push((seq, error.to_string())),
+        }
+        true
+    }
+
+    /// The results as chunks: group, number of results and blob.
+    pub fn chunks(&mut self, t0: i64) -> Result<Vec<(u64, usize, Vec<u8>)>, StoreError> {
+        self.samples.sort_by_key(|sample| (sample.monitor, sample.due_ms));
+        let group = |sample: &Sample| sample.monitor.0 >> GROUP_BITS;
+        let mut chunks = Vec::new();
+        for of_group in self.samples.chunk_by(|a, b| group(a) == group(b)) {
+            let grp = group(&of_group[0]);
+            let data = blob::pack(grp << GROUP_BITS, unsigned(t0), of_group)?;
+            chunks.push((grp, of_group.len(), data));
+        }
+        Ok(chunks)
+    }
 }
 
 impl Compactor {
@@ -47,10 +79,10 @@ impl Compactor {
         }
         let Some((t0, lane)) = self.waiting.front().copied() else { return Ok(None) };
         let transaction = begin(conn)?;
-        let slice = read_slice(&transaction, t0, lane)?;
+        let mut slice = read_slice(&transaction, t0, lane)?;
         let mut done = Maintained { more: true, ..Maintained::default() };
         set_aside(&transaction, &slice, now_ms, &mut done)?;
-        write_chunks(&transaction, t0, &slice.samples, &mut done)?;
+        write_chunks(&transaction, t0, &mut slice, &mut done)?;
         transaction
             .prepare_cached("DELETE FROM head WHERE t0 = ?1 AND lane = ?2 AND seq <= ?3")?
             .execute(params![t0, lane, slice.last_seq])?;
@@ -74,20 +106,13 @@ fn read_slice(transaction: &Transaction<'_>, t0: i64, lane: i64) -> Result<Slice
     let mut statement = transaction
         .prepare_cached("SELECT seq, data FROM head WHERE t0 = ?1 AND lane = ?2 ORDER BY seq")?;
     let mut rows = statement.query(params![t0, lane])?;
-    let mut slice = Slice { samples: Vec::new(), last_seq: 0, more: false, damaged: Vec::new() };
+    let mut slice = Slice::default();
     while let Some(row) = rows.next()? {
-        if slice.samples.len() >= COMPACT_SAMPLES_MAX {
-            slice.more = true;
+        let data = row.get_ref(1)?.as_blob().unwrap_or_default();
+        if !slice.add(t0, lane, row.get(0)?, data) {
             break;
         }
-        slice.last_seq = row.get(0)?;
-        let data = row.get_ref(1)?.as_blob().unwrap_or_default();
-        match blob::unpack(unsigned(lane) << LANE_BITS, unsigned(t0), data) {
-            Ok(samples) => slice.samples.extend(samples),
-            Err(error) => slice.damaged.push((slice.last_seq, error.to_string())),
-        }
     }
-    slice.samples.sort_by_key(|sample| (sample.monitor, sample.due_ms));
     Ok(slice)
 }
 
@@ -111,19 +136,16 @@ fn set_aside(
 fn write_chunks(
     transaction: &Transaction<'_>,
     t0: i64,
-    samples: &[Sample],
+    slice: &mut Slice,
     done: &mut Maintained,
 ) -> Result<(), StoreError> {
-    let group = |sample: &Sample| sample.monitor.0 >> GROUP_BITS;
     let mut statement = transaction.prepare_cached(
         "INSERT INTO chunk (grp, t0, part, n, data) VALUES (?1, ?2,
             (SELECT coalesce(max(part) + 1, 0) FROM chunk WHERE grp = ?1 AND t0 = ?2), ?3, ?4)",
     )?;
-    for of_group in samples.chunk_by(|a, b| group(a) == group(b)) {
-        let grp = group(&of_group[0]);
-        let data = blob::pack(grp << GROUP_BITS, unsigned(t0), of_group)?;
-        statement.execute(params![signed(grp), t0, of_group.len() as i64, data])?;
-        done.samples_compacted += of_group.len() as u64;
+    for (grp, count, data) in slice.chunks(t0)? {
+        statement.execute(params![signed(grp), t0, count as i64, data])?;
+        done.samples_compacted += count as u64;
         done.chunk_bytes += data.len() as u64;
     }
     Ok(())

@@ -19,6 +19,8 @@ pub struct StoreCounters {
     pub bytes: AtomicU64,
     /// Batches skipped because they were recorded before.
     pub batches_skipped: AtomicU64,
+    /// Results that the database does not take, set aside with its reason.
+    pub set_aside: AtomicU64,
     /// Batches waiting to be recorded.
     pub batches_pending: AtomicU64,
     /// Commits and maintenance steps that failed.
@@ -70,6 +72,7 @@ impl StoreCounters {
             ("engine_store_commits", "Transactions with results", load(&self.commits)),
             ("engine_store_bytes", "Bytes of packed results", load(&self.bytes)),
             ("engine_store_batches_skipped", "Recorded before", load(&self.batches_skipped)),
+            ("engine_store_set_aside", "Results not taken", load(&self.set_aside)),
             ("engine_store_errors", "Failed commits and maintenance", load(&self.errors)),
             ("engine_store_commit_microseconds", "Time in commits", load(&self.commit_us)),
             ("engine_store_compacted", "Results moved to chunks", load(&self.samples_compacted)),
@@ -118,6 +121,7 @@ impl StoreCounters {
         add(&self.commits, 1);
         add(&self.rows, appended.rows);
         add(&self.bytes, appended.bytes);
+        add(&self.set_aside, appended.set_aside);
         add(&self.batches_skipped, appended.batches_skipped);
         add(&self.commit_us, commit_us);
         self.commit_us_max.fetch_max(commit_us, Ordering::Relaxed);

@@ -10,14 +10,17 @@
 //! for each 1,024 monitors: 5.3 bytes a result, measured.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 
 use self::spool::RunKey;
+use crate::config::database::Database;
 use crate::ids::MonitorId;
 use crate::limits::{EVENTS_AGE_MS_DEFAULT, RESULTS_AGE_MS_DEFAULT, STORE_BYTES_DEFAULT};
 use crate::monitor::{About, Kind, State};
+use crate::pg::{PgError, PgOptions};
 use crate::sample::SampleBatch;
 
 pub mod blob;
@@ -42,6 +45,8 @@ mod retain;
 
 pub mod sqlite;
 
+pub mod pg;
+
 pub mod view;
 
 pub mod reader;
@@ -56,6 +61,7 @@ mod handle;
 
 pub use counters::StoreCounters;
 pub use handle::StoreHandle;
+pub use pg::{PgReader, PgStore};
 pub use reader::{SqliteFolder, SqliteReader};
 pub use sqlite::SqliteStore;
 pub use view::{OpenReader, Read};
@@ -210,6 +216,8 @@ pub struct Appended {
     pub bytes: u64,
     /// Batches that had been applied before.
     pub batches_skipped: u64,
+    /// Results that the database does not take, set aside with its reason.
+    pub set_aside: u64,
 }
 
 /// Results that were dropped because the spool was full: a time with no data.
@@ -360,6 +368,9 @@ pub enum StoreError {
     /// The thread that owns the store is gone.
     #[error("the store has ended by itself; its last log line says why")]
     Ended,
+    /// What a PostgreSQL server says, or that it does not answer.
+    #[error("database: {0}")]
+    Postgres(PgError),
     /// Whatever else the database says.
     #[error("database: {0}")]
     Database(String),
@@ -378,6 +389,27 @@ impl From<rusqlite::Error> for StoreError {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => StoreError::Full,
             _ => StoreError::Database(error.to_string()),
+        }
+    }
+}
+
+/// Opens readers of the database that the settings name. `folder` holds the SQLite file.
+///
+/// # Errors
+///
+/// Settings of a server that cannot be understood.
+pub fn readers_of(database: &Database, folder: &Path) -> Result<Arc<dyn OpenReader>, StoreError> {
+    Ok(match PgOptions::of(database)? {
+        Some(options) => Arc::new(options.named("engine reader")),
+        None => Arc::new(SqliteFolder(folder.to_owned())),
+    })
+}
+
+impl From<PgError> for StoreError {
+    fn from(error: PgError) -> StoreError {
+        match error.kind {
+            crate::pg::Kind::Full => StoreError::Full,
+            _ => StoreError::Postgres(error),
         }
     }
 }

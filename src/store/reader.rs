@@ -10,8 +10,8 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::sqlite::{check_owner, schema_known};
 use super::view::{
-    CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, ResultView,
-    Results, TransitionView, Watched,
+    CertView, ChannelRow, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read,
+    ResultView, Results, TransitionView, Watched,
 };
 use super::{StoreError, blob, folder, signed, unsigned, window_start};
 use crate::clock::wall_millis;
@@ -132,15 +132,22 @@ impl SqliteReader {
 }
 
 /// Results of one monitor while they are gathered.
-struct Found {
+pub(super) struct Found {
     monitor: MonitorId,
     range: Range,
     samples: Vec<Sample>,
-    damaged: Vec<String>,
+    /// Blobs that cannot be read, by name and reason.
+    pub damaged: Vec<String>,
 }
 
 impl Found {
-    fn add(&mut self, base: u64, t0: i64, data: &[u8], name: impl Fn() -> String) {
+    /// Nothing yet.
+    pub fn new(monitor: MonitorId, range: &Range) -> Found {
+        Found { monitor, range: *range, samples: Vec::new(), damaged: Vec::new() }
+    }
+
+    /// Adds what a blob has of the monitor.
+    pub fn add(&mut self, base: u64, t0: i64, data: &[u8], name: impl Fn() -> String) {
         match blob::unpack(base, unsigned(t0), data) {
             Ok(samples) => {
                 let (monitor, from, to) = (self.monitor, self.range.from_ms, self.range.to_ms);
@@ -152,13 +159,22 @@ impl Found {
         }
     }
 
-    fn count_from(&self, due_ms: u64) -> usize {
+    /// Results due at a time or later.
+    pub fn count_from(&self, due_ms: u64) -> usize {
         self.samples.iter().filter(|sample| sample.due_ms >= due_ms).count()
+    }
+
+    /// The results, newest first, as many as are wanted.
+    pub fn results(mut self) -> Results {
+        self.samples.sort_by_key(|sample| Reverse(sample.due_ms));
+        self.samples.truncate(self.range.limit);
+        let results = self.samples.iter().map(ResultView::from).collect();
+        Results { results, damaged: self.damaged }
     }
 }
 
 /// The first and the last window of a range.
-fn windows(range: &Range) -> (i64, i64) {
+pub(super) fn windows(range: &Range) -> (i64, i64) {
     let limited = |ms: u64| signed(window_start(ms.min(i64::MAX as u64)));
     (limited(range.from_ms), limited(range.to_ms))
 }
@@ -217,15 +233,12 @@ impl Read for SqliteReader {
     fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {
         // One transaction, so that a window compacted meanwhile is seen once and not twice.
         let transaction = self.conn.unchecked_transaction()?;
-        let mut found = Found { monitor, range: *range, samples: Vec::new(), damaged: Vec::new() };
+        let mut found = Found::new(monitor, range);
         self.head_results(&mut found, range)?;
         self.chunk_results(&mut found, range)?;
         self.set_aside(&mut found, range)?;
         transaction.finish()?;
-        found.samples.sort_by_key(|sample| Reverse(sample.due_ms));
-        found.samples.truncate(range.limit);
-        let results = found.samples.iter().map(ResultView::from).collect();
-        Ok(Results { results, damaged: found.damaged })
+        Ok(found.results())
     }
 
     fn evidence(&mut self, monitor: MonitorId) -> Result<Vec<Evidence>, StoreError> {
@@ -328,11 +341,17 @@ impl Read for SqliteReader {
                     tags: list(row, 3)?,
                     interval_ms: number(row, 4)?,
                     row_json: row.get(5)?,
+                    owner: None,
                 })
             });
             Ok(found.optional()?)
         });
         watched.collect()
+    }
+
+    /// The original's tables are in PostgreSQL only.
+    fn channel(&mut self, _: u64) -> Result<Option<ChannelRow>, StoreError> {
+        Ok(None)
     }
 
     fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError> {
@@ -424,6 +443,7 @@ fn list(row: &Row<'_>, column: usize) -> rusqlite::Result<Vec<String>> {
     Ok(serde_json::from_str(&text).unwrap_or_default())
 }
 
-fn limit(rows: usize) -> i64 {
+/// A number of rows as SQL has it.
+pub(super) fn limit(rows: usize) -> i64 {
     i64::try_from(rows).unwrap_or(i64::MAX)
 }

@@ -23,14 +23,14 @@ pub(super) struct Keeper {
 }
 
 /// A table whose rows go by age and by number.
-struct Aged {
-    table: &'static str,
+pub(super) struct Aged {
+    pub table: &'static str,
     /// The column with the time that decides; rows where it is NULL stay.
-    column: &'static str,
-    rows_max: u64,
+    pub column: &'static str,
+    pub rows_max: u64,
 }
 
-const AGED: [Aged; 5] = [
+pub(super) const AGED: [Aged; 5] = [
     Aged { table: "evidence", column: "last_ms", rows_max: EVIDENCE_ROWS_MAX },
     Aged { table: "transition", column: "at_ms", rows_max: TRANSITION_ROWS_MAX },
     Aged { table: "incident", column: "closed_ms", rows_max: INCIDENT_ROWS_MAX },

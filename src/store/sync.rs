@@ -209,6 +209,7 @@ fn remove_others(
     Ok(removed)
 }
 
-fn tags_json(row: &NewMonitor) -> String {
+/// Tags as they are stored.
+pub(super) fn tags_json(row: &NewMonitor) -> String {
     serde_json::Value::from(row.about.tags.as_slice()).to_string()
 }

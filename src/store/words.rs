@@ -84,7 +84,7 @@ fn record_evidence(
 
 /// The detail and the messages of earlier attempts as a JSON object of at most
 /// `DETAIL_BYTES_MAX`; `None` where there is nothing to say.
-fn detail_json(words: &Words) -> Option<String> {
+pub(super) fn detail_json(words: &Words) -> Option<String> {
     let detail = words.detail.as_deref();
     if detail.is_none() && words.attempts.is_empty() {
         return None;
@@ -125,7 +125,7 @@ fn detail_value(detail: &Detail) -> Value {
 }
 
 /// A hash of all that is stored of a certificate and of how it was seen.
-fn hash_of(cert: &CertFacts) -> u64 {
+pub(super) fn hash_of(cert: &CertFacts) -> u64 {
     let mut hasher = DefaultHasher::new();
     cert.chain.first().map(|leaf| &leaf.sha256).hash(&mut hasher);
     cert.earliest_not_after().hash(&mut hasher);
@@ -164,19 +164,41 @@ fn record_cert(
     forget_old_certs(transaction, sample.monitor)
 }
 
+/// The texts of a leaf certificate as they are stored, each within its bound.
+pub(super) struct LeafTexts {
+    /// Distinguished names.
+    pub subject: String,
+    pub issuer: String,
+    /// JSON list.
+    pub names: String,
+    pub serial: String,
+}
+
+impl LeafTexts {
+    pub fn of(leaf: &CertInfo) -> LeafTexts {
+        let name_text = |parts: &[(String, String)]| {
+            let parts: Vec<String> =
+                parts.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            clipped(&parts.join(", "), MESSAGE_BYTES_MAX).to_owned()
+        };
+        let names: Vec<&str> = leaf
+            .names
+            .iter()
+            .take(CERT_NAMES_MAX)
+            .map(|name| clipped(name, crate::limits::NAME_BYTES_MAX))
+            .collect();
+        LeafTexts {
+            subject: name_text(&leaf.subject),
+            issuer: name_text(&leaf.issuer),
+            names: Value::from(names).to_string(),
+            serial: clipped(&leaf.serial, MESSAGE_BYTES_MAX).to_owned(),
+        }
+    }
+}
+
 /// The number of a leaf certificate; makes its row where it was never seen before.
 fn cert_id(transaction: &Transaction<'_>, leaf: &CertInfo) -> Result<i64, StoreError> {
-    let name_text = |parts: &[(String, String)]| {
-        let parts: Vec<String> =
-            parts.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        clipped(&parts.join(", "), MESSAGE_BYTES_MAX).to_owned()
-    };
-    let names: Vec<&str> = leaf
-        .names
-        .iter()
-        .take(CERT_NAMES_MAX)
-        .map(|name| clipped(name, crate::limits::NAME_BYTES_MAX))
-        .collect();
+    let texts = LeafTexts::of(leaf);
     transaction
         .prepare_cached(
             "INSERT OR IGNORE INTO cert
@@ -185,10 +207,10 @@ fn cert_id(transaction: &Transaction<'_>, leaf: &CertInfo) -> Result<i64, StoreE
         )?
         .execute(params![
             leaf.sha256,
-            name_text(&leaf.subject),
-            name_text(&leaf.issuer),
-            Value::from(names).to_string(),
-            clipped(&leaf.serial, MESSAGE_BYTES_MAX),
+            texts.subject,
+            texts.issuer,
+            texts.names,
+            texts.serial,
             leaf.not_before,
             leaf.not_after
         ])?;

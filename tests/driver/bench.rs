@@ -84,6 +84,7 @@ fn monitor(spec: &ProbeSpec, timeout_ms: u32) -> Monitor {
         timeout_ms,
         retry_delay_ms: 0,
         retries: 0,
+        confirm_ms: 0,
         fall: 1,
         rise: 1,
     };
@@ -92,6 +93,7 @@ fn monitor(spec: &ProbeSpec, timeout_ms: u32) -> Monitor {
         kind: Kind::PingWeb,
         preset: Preset::Standard,
         paused: false,
+        guarded: false,
         timing,
         spec: Arc::new(spec.clone()),
     }

@@ -2,12 +2,18 @@
 
 use std::path::Path;
 
+use cluster::Cluster;
+use engine::config::database::{Database, Secret};
+use engine::env::original::TimeSeries;
 use engine::ids::{MonitorId, ShardId};
 use engine::limits::WINDOW_MS;
 use engine::monitor::{About, Kind};
+use engine::pg::PgOptions;
 use engine::sample::{CheckResult, Code, Sample, SampleBatch, Verdict, Words};
 use engine::store::view::{Range, ResultView};
-use engine::store::{NewMonitor, Read, Retention, SqliteReader, SqliteStore, Store};
+use engine::store::{
+    NewMonitor, PgStore, Read, Retention, SqliteReader, SqliteStore, Store, StoreError,
+};
 use probes::{Failure, Timings};
 use tempfile::TempDir;
 
@@ -51,6 +57,60 @@ impl Backend for Sqlite {
     fn reader(&self) -> Box<dyn Read> {
         Box::new(SqliteReader::open(self.path()).unwrap())
     }
+}
+
+/// A database of its own on the one server of this process.
+pub struct Postgres {
+    database: String,
+    pub series: TimeSeries,
+}
+
+impl Postgres {
+    pub fn new() -> Postgres {
+        let database = Cluster::shared().new_database();
+        let schema = "glx_monitor_v2".to_owned();
+        let series = TimeSeries { enabled: false, schema, checks: true, metrics: true };
+        Postgres { database, series }
+    }
+
+    /// As where the original's variables switch the time series on.
+    pub fn with_series() -> Postgres {
+        let mut backend = Postgres::new();
+        backend.series.enabled = true;
+        backend
+    }
+
+    pub fn url(&self) -> String {
+        Cluster::shared().url(&self.database)
+    }
+
+    pub fn options(&self) -> PgOptions {
+        options(&self.url())
+    }
+
+    /// What a person sees beside the engine.
+    pub fn psql(&self, sql: &str) -> String {
+        Cluster::shared().psql(&self.database, sql)
+    }
+
+    pub fn try_open(&self) -> Result<PgStore, StoreError> {
+        PgStore::open(&self.options(), &self.series, Retention::default())
+    }
+}
+
+impl Backend for Postgres {
+    fn store_keeping(&self, retention: Retention) -> Box<dyn Store> {
+        Box::new(PgStore::open(&self.options(), &self.series, retention).unwrap())
+    }
+
+    fn reader(&self) -> Box<dyn Read> {
+        let database = Database::PostgresUrl(Secret::new(self.url()));
+        engine::store::readers_of(&database, Path::new("")).unwrap().open().unwrap()
+    }
+}
+
+pub fn options(url: &str) -> PgOptions {
+    PgOptions::of(&Database::PostgresUrl(Secret::new(url))).unwrap().unwrap()
 }
 
 pub fn sample(monitor: u64, due_ms: u64) -> Sample {

@@ -132,13 +132,13 @@ impl Api {
 /// # Errors
 ///
 /// The answer to anybody else.
-pub fn admit(auth: &Auth, parts: &Parts, now_ms: u64) -> Result<Who, Response> {
+pub fn admit(auth: &Auth, parts: &Parts, now_ms: u64) -> Result<Who, Refused> {
     let who = auth.who(&given(parts), now_ms);
-    who.map_err(|denied| Refused { denied, of_programs: true }.into())
+    who.map_err(|denied| Refused { denied, of_programs: true })
 }
 
-/// Nobody who is known.
-struct Refused {
+/// Nobody who is known; the answer that says so is made from it.
+pub struct Refused {
     denied: Denied,
     /// True where a program is told, false where a person is shown the way.
     of_programs: bool,

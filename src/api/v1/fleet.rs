@@ -274,7 +274,7 @@ pub(super) mod tests {
     use crate::ids::ShardId;
     use crate::sample::{Code, Transition};
     use crate::store::view::{
-        CertView, Counts, Evidence, Incident, Range, Results, TransitionView, Watched,
+        CertView, ChannelRow, Counts, Evidence, Incident, Range, Results, TransitionView, Watched,
     };
 
     /// A store that has a list of monitors and nothing else.
@@ -329,6 +329,10 @@ pub(super) mod tests {
 
         fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
             Ok(monitors.iter().map(|_| None).collect())
+        }
+
+        fn channel(&mut self, _: u64) -> Result<Option<ChannelRow>, StoreError> {
+            Ok(None)
         }
 
         fn certs(&mut self, _: MonitorId) -> Result<Vec<CertView>, StoreError> {

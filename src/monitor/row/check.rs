@@ -4,6 +4,7 @@
 //! web checks have. Collects all errors of a row. Opens nothing and resolves nothing.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use probes::ProbeSpec;
@@ -26,6 +27,8 @@ pub struct Checked {
     pub preset: Preset,
     /// True where it is not to be checked now.
     pub paused: bool,
+    /// True where its failures are not believed while this host is cut off.
+    pub guarded: bool,
     /// How often, how long and how many times.
     pub timing: Timing,
     /// What to do on the wire.
@@ -40,6 +43,7 @@ impl Checked {
             kind: self.kind,
             preset: self.preset,
             paused: self.paused,
+            guarded: self.guarded,
             timing: self.timing,
             spec: Arc::new(self.spec),
         }
@@ -79,6 +83,20 @@ pub(super) fn fits(key: &str, kind: Kind) -> bool {
     }
 }
 
+/// True for an address whose way does not lead through the connection that a guard watches:
+/// this host itself, and networks that are nobody else's.
+fn is_near(host: &Host) -> bool {
+    match host {
+        Host::Addr { ip: IpAddr::V4(ip), .. } => {
+            ip.is_loopback() || ip.is_private() || ip.is_link_local()
+        }
+        Host::Addr { ip: IpAddr::V6(ip), .. } => {
+            ip.is_loopback() || ip.is_unique_local() || ip.is_unicast_link_local()
+        }
+        Host::Name(name) => &**name == "localhost",
+    }
+}
+
 /// Reads one row and keeps its errors. What cannot be read counts as its default meanwhile, so
 /// that the errors after it are found too.
 pub(super) struct Reader<'a> {
@@ -105,7 +123,9 @@ impl Reader<'_> {
         let name = self.name(&target);
         let paused = self.row.paused.unwrap_or(false);
         let about = About { name, target, tags };
-        Some(Checked { about, kind, preset: self.preset, paused, timing, spec: spec? })
+        let spec = spec?;
+        let guarded = self.row.guard.unwrap_or_else(|| !is_near(spec.host()));
+        Some(Checked { about, kind, preset: self.preset, paused, guarded, timing, spec })
     }
 
     pub(super) fn bad(
@@ -228,8 +248,16 @@ impl Reader<'_> {
         let delay = row.retry_delay.as_deref();
         let retry_delay_ms =
             self.duration("retry_delay", delay, RETRY_DELAY_MS_DEFAULT, 0..=RETRY_DELAY_MS_MAX);
+        let pause = row.confirm_interval.as_deref();
+        let confirm_ms = self.duration(
+            "confirm_interval",
+            pause,
+            CONFIRM_INTERVAL_MS_DEFAULT,
+            0..=CONFIRM_INTERVAL_MS_MAX,
+        );
         Timing {
             interval_ms,
+            confirm_ms: u32::try_from(confirm_ms).unwrap_or(u32::MAX),
             timeout_ms: u32::try_from(timeout_ms).unwrap_or(u32::MAX),
             retry_delay_ms: u32::try_from(retry_delay_ms).unwrap_or(u32::MAX),
             retries: self.number("retries", row.retries, retries, 0, RETRIES_MAX),

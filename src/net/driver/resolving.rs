@@ -53,6 +53,13 @@ impl Driver {
         self.hand_over(resolved, now);
     }
 
+    /// What became of the queries to name servers, for the guard.
+    /// Lost ones and answered ones so far.
+    pub fn queries(&self) -> (u64, u64) {
+        let done = self.resolver.counters();
+        (done.timeouts, done.answers + done.server_errors)
+    }
+
     /// Adds what the resolver did.
     pub(super) fn count_resolver(&self, counters: &mut Vec<(&'static str, u64)>) {
         let done = self.resolver.counters();

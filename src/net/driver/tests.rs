@@ -32,6 +32,7 @@ fn monitor(to: SocketAddr) -> Monitor {
         timeout_ms: 20_000,
         retry_delay_ms: 0,
         retries: 0,
+        confirm_ms: 0,
         fall: 1,
         rise: 1,
     };
@@ -40,6 +41,7 @@ fn monitor(to: SocketAddr) -> Monitor {
         kind: Kind::Tcp,
         preset: Preset::Standard,
         paused: false,
+        guarded: false,
         timing,
         spec: Arc::new(ProbeSpec::Tcp(tcp)),
     }

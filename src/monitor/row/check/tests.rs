@@ -47,6 +47,7 @@ fn the_standard_preset_fills_in_its_defaults() {
         timeout_ms: 10_000,
         retry_delay_ms: 5_000,
         retries: 0,
+        confirm_ms: 5_000,
         fall: 1,
         rise: 1,
     };
@@ -77,6 +78,7 @@ fn the_original_preset_fills_in_the_originals_defaults_for_every_type() {
             timeout_ms,
             retry_delay_ms: 5_000,
             retries: 2,
+            confirm_ms: 5_000,
             fall: 1,
             rise: 1,
         };
