@@ -6,7 +6,10 @@
 //! asked.
 
 mod harness;
+#[path = "../../tests/alert/recorder.rs"]
+mod recorder;
 
+mod alert;
 mod check;
 mod config;
 mod demo;

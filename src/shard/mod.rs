@@ -393,6 +393,7 @@ impl Shard {
         let Some((hot, monitor)) = self.table.get_mut(slot) else { return };
         let (id, kind) = (monitor.id, monitor.kind);
         let (at_ms, code_before) = (hot.due.millis(), hot.state.code);
+        let never_told = hot.state.since_ms == 0;
         let view = if monitor.guarded { self.view } else { View::default() };
         let may_fall = doubt::weigh(hot, &mut attempt, view, &mut self.tally, now);
         let changed = if monitor.paused {
@@ -413,8 +414,8 @@ impl Shard {
             self.monitors[to as usize] += 1;
         }
         // The first good answer is no change that anybody must be told of, and a million of them
-        // come in the first minute.
-        let first_up = changed == Some(Verdict::Pending) && to == Verdict::Up;
+        // come in the first minute. After a pause it may end an outage.
+        let first_up = changed == Some(Verdict::Pending) && to == Verdict::Up && never_told;
         let transition = changed.filter(|_| !first_up).map(|from| Transition {
             monitor: id,
             at_ms,
