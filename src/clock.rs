@@ -6,6 +6,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::TimeVal;
 use nix::time::{ClockId, clock_gettime};
 use probes::Nanos;
 
@@ -61,6 +63,15 @@ impl Clock {
 pub fn wall_millis() -> u64 {
     let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(wall.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// CPU time of this thread outside and inside the kernel, in microseconds (getrusage(2)).
+pub fn thread_cpu_micros() -> (u64, u64) {
+    let micros = |time: TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
+    match getrusage(UsageWho::RUSAGE_THREAD) {
+        Ok(usage) => (micros(usage.user_time()), micros(usage.system_time())),
+        Err(_) => (0, 0),
+    }
 }
 
 /// Wall time now, in microseconds since the Unix epoch: for texts that carry so many digits.

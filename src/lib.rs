@@ -7,6 +7,7 @@
 //! | [`limits`] | every bound and default |
 //! | [`ids`] | newtypes for numbers |
 //! | [`clock`] | the only file that asks the operating system for the time |
+//! | [`memory`] | the allocator: the system's, with a count for each thread |
 //! | [`fault`] | our own troubles, and the owner of every errno |
 //! | [`sample`] | one check as it is stored, and the batch that carries it |
 //! | [`attempt`] | what one attempt of a check found: the target's outcome, or our own fault |
@@ -31,6 +32,7 @@
 //! | [`farm`] | scripted targets for the demo, the tests and the benches |
 //! | [`boot`] | starts and stops the engine in order |
 //! | [`control`] | the control thread: signals, the page of metrics, reload and stop |
+//! | [`bench`](mod@bench) | the whole engine against targets of its own, and a yardstick beside it |
 //! | [`cli`] | the command line: flags, texts, tables, the live view |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]
@@ -40,6 +42,8 @@ pub mod limits;
 pub mod ids;
 
 pub mod clock;
+
+pub mod memory;
 
 pub mod fault;
 
@@ -87,5 +91,7 @@ pub mod farm;
 pub mod boot;
 
 pub mod control;
+
+pub mod bench;
 
 pub mod cli;

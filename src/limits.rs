@@ -155,6 +155,8 @@ pub const ALERT_TURN_MS: u64 = 250;
 pub const ALERT_QUEUE_MAX: usize = 1_024;
 /// Time between two looks into the store for changes nobody told of, in milliseconds.
 pub const ALERT_CATCH_UP_MS: u64 = 30_000;
+/// Time between two looks for monitors that are down and no longer watched, in milliseconds.
+pub const ALERT_GONE_MS: u64 = 300_000;
 /// Changes read from the store at once.
 pub const ALERT_CATCH_UP_ROWS: usize = 1_000;
 /// What is known of a monitor is waited for so long, in milliseconds; then its number alone is
@@ -367,6 +369,10 @@ pub const GROUP_BITS: u32 = 10;
 /// one lane is compacted at a time, so this bounds memory and the length of a slice: 164,000
 /// results of 60 s intervals, 0.15 s in a development build.
 pub const LANE_BITS: u32 = 15;
+/// Time between two writes of a state without news, in milliseconds. One row in so long costs less
+/// than the results themselves; readers unpack the head rows of this time for each lane they show,
+/// 10 ms at 60 s intervals.
+pub const STATES_EVERY_MS: u64 = 60_000;
 /// Results that one compaction slice takes at most, about 0.2 s of work; the rest of the window
 /// follows in further slices.
 pub const COMPACT_SAMPLES_MAX: usize = 250_000;
@@ -604,6 +610,14 @@ pub const API_HISTORY_STEPS_MAX: usize = 500;
 pub const API_UPTIME_CHANGES_MAX: usize = 10_000;
 /// Longest text that is looked for in names and targets, in bytes.
 pub const API_TEXT_BYTES_MAX: usize = 200;
+/// Longest row of one monitor in a request, in bytes.
+pub const API_ROW_BYTES_MAX: usize = 64 << 10;
+/// Rows of a stream that are stored in one transaction.
+pub const API_BULK_ROWS: usize = 1_000;
+/// Lines of a stream that cannot be used and are told; the others are counted.
+pub const API_BULK_PROBLEMS_MAX: usize = 100;
+/// Longest wait for the database to make a change, in milliseconds.
+pub const API_WRITE_WAIT_MS: u64 = 15_000;
 /// Readers of the store that are kept open.
 pub const API_READERS_MAX: usize = API_READS_MAX;
 /// Cells of the map of all monitors: about 40 KB of JSON, and no screen shows more.

@@ -18,6 +18,8 @@ mod retention;
 mod server;
 #[path = "store/sqlite_file.rs"]
 mod sqlite_file;
+#[path = "store/states.rs"]
+mod states;
 #[path = "store/words.rs"]
 mod words;
 

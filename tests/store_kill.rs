@@ -235,11 +235,22 @@ fn batch(ids: &[MonitorId], seq: u64) -> SampleBatch {
 fn check(place: &str, said: u64) {
     let mut store = open(place);
     let mut reader = reader(place);
-    check_results(&mut *reader, said);
+    let recorded = check_results(&mut *reader, said);
+    check_states(&mut *reader, recorded);
     while store.maintain(T0 + (said + 100) * STEP_MS).unwrap().more {}
-    let compacted_too = check_results(&mut *reader, said);
-    for monitor in reader.monitors(&Filter::default()).unwrap() {
-        assert_eq!(monitor.counts.up, compacted_too, "counter of {}", monitor.name);
+    assert_eq!(check_results(&mut *reader, said), recorded, "compacted too");
+    check_states(&mut *reader, recorded);
+}
+
+/// Every monitor must have counted each of its results once, and show the last one, whether its
+/// state was written since or not.
+fn check_states(reader: &mut dyn Read, recorded: u64) {
+    let monitors = reader.monitors(&Filter::default()).unwrap();
+    assert_eq!(monitors.len() as u64, MONITORS);
+    for monitor in monitors {
+        assert_eq!(monitor.counts.up, recorded, "counter of {}", monitor.name);
+        assert_eq!(monitor.last_check_ms, Some(T0 + recorded * STEP_MS), "{}", monitor.name);
+        assert_eq!((monitor.verdict, monitor.since_ms), (Verdict::Up, Some(T0 + STEP_MS)));
     }
 }
 

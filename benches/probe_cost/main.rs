@@ -9,8 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use engine::bench::ping::Pinger;
+use engine::bench::reference::{Client, Exchange, Goal};
 use engine::boot::shards::{Common, Shards};
-use engine::clock::Clock;
+use engine::clock::{Clock, thread_cpu_micros};
 use engine::guard::vantage::Vantage;
 use engine::ids::MonitorId;
 use engine::messages::{Assign, BatchSink, Refused, StoreGone};
@@ -20,16 +22,13 @@ use engine::net::resolve::{Hosts, ResolverConfig};
 use engine::net::trust::Trust;
 use engine::sample::SampleBatch;
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::resource::{UsageWho, getrusage};
 use nix::unistd::Pid;
 use probes::ProbeSpec;
 use probes::spec::{Family, Host, HttpOptions, HttpSpec, HttpUrl, IcmpSpec, TcpSpec};
 
 mod nginx;
-mod reference;
 
 use nginx::Nginx;
-use reference::{Client, Exchange};
 
 const SHARD_CPU: usize = 0;
 const SERVER_CPU: usize = 1;
@@ -65,7 +64,8 @@ fn saturated(name: &str, exchange: Exchange, targets: &[SocketAddr]) {
     let (mut engine, mut reference) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         reference.push(reference_cost(|| {
-            Client::new(exchange, PARALLEL).run(targets, REFERENCE_CHECKS);
+            let goals = goals(exchange, targets);
+            Client::new(PARALLEL, None).unwrap().run(&goals, REFERENCE_CHECKS).unwrap();
             REFERENCE_CHECKS
         }));
         engine.push(engine_cost(&monitors(exchange, targets, 40_000, 1_000)));
@@ -85,11 +85,12 @@ fn paced(rate: usize, targets: &[SocketAddr]) {
 
 fn paced_reference(rate: usize, targets: &[SocketAddr]) -> usize {
     const TICK: Duration = Duration::from_millis(10);
-    let mut client = Client::new(Exchange::Http, PARALLEL);
+    let goals = goals(Exchange::Http, targets);
+    let mut client = Client::new(PARALLEL, None).unwrap();
     let (start, mut done) = (Instant::now(), 0);
     for tick in 1..=300 {
         let due = rate * tick / 100;
-        client.run(targets, due - done);
+        client.run(&goals, due - done).unwrap();
         done = due;
         let next = start + TICK * tick as u32;
         std::thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -97,10 +98,21 @@ fn paced_reference(rate: usize, targets: &[SocketAddr]) -> usize {
     done
 }
 
+fn goals(exchange: Exchange, targets: &[SocketAddr]) -> Vec<Goal> {
+    targets.iter().map(|address| Goal { exchange, address: *address }).collect()
+}
+
+/// Pings in one go, and returns how many were answered.
+fn ping(count: usize) -> usize {
+    let mut pinger = Pinger::open().expect("raw sockets need root or CAP_NET_RAW");
+    pinger.run([127, 1, 0, 0].into(), count).unwrap();
+    pinger.received()
+}
+
 fn icmp() {
     let (mut engine, mut reference) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        reference.push(reference_cost(|| reference::ping(200_000)));
+        reference.push(reference_cost(|| ping(200_000)));
         let spec = |id: u64| {
             let host = Host::ip([127, 1, (id >> 8) as u8, id as u8]);
             ProbeSpec::Icmp(IcmpSpec { host, family: Family::Any })
@@ -136,8 +148,9 @@ fn monitors(
                 let tcp = TcpSpec { host, port, family: Family::Any, expect_closed: false };
                 (Kind::Tcp, ProbeSpec::Tcp(tcp))
             }
-            Exchange::Http => {
-                let url = HttpUrl { tls: false, host, port, path: "/1k".into() };
+            Exchange::Http | Exchange::Https => {
+                let tls = exchange == Exchange::Https;
+                let url = HttpUrl { tls, host, port, path: "/1k".into() };
                 let http = HttpSpec { url, options: Arc::clone(&options) };
                 (Kind::PingWeb, ProbeSpec::Http(Box::new(http)))
             }
@@ -238,17 +251,11 @@ fn reference_cost(work: impl FnOnce() -> usize + Send) -> f64 {
             let mut cpus = CpuSet::new();
             cpus.set(SHARD_CPU).unwrap();
             sched_setaffinity(Pid::from_raw(0), &cpus).unwrap();
-            let before = thread_cpu_us();
+            let before = thread_cpu_micros();
             let checks = work();
-            (thread_cpu_us() - before) / checks as f64
+            let after = thread_cpu_micros();
+            (after.0 + after.1 - before.0 - before.1) as f64 / checks as f64
         });
         measured.join().unwrap()
     })
-}
-
-fn thread_cpu_us() -> f64 {
-    let usage = getrusage(UsageWho::RUSAGE_THREAD).unwrap();
-    let micros =
-        |time: nix::sys::time::TimeVal| (time.tv_sec() * 1_000_000 + time.tv_usec()) as f64;
-    micros(usage.user_time()) + micros(usage.system_time())
 }

@@ -19,8 +19,8 @@ fn an_outage_is_told_and_its_end_too_although_the_engine_was_killed_in_between()
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let write = |target: std::net::SocketAddr| {
         let content = format!(
-            "channels:\n  - name: hook\n    type: webhook\n    url: {}\nmonitors:\n  - name: a\n    \
-             type: tcp\n    target: '{target}'\n    interval: 1s\n",
+            "channels:\n  - name: hook\n    type: webhook\n    url: {}\n\
+             monitors:\n  - name: a\n    type: tcp\n    target: '{target}'\n    interval: 1s\n",
             hook.url("/x")
         );
         fs::write(&file, content).unwrap();
@@ -41,7 +41,8 @@ fn an_outage_is_told_and_its_end_too_although_the_engine_was_killed_in_between()
     assert_eq!(events, ["down", "up"]);
     let outages = hook.values("outage");
     assert_eq!(outages[0], outages[1]);
-    assert_eq!(hook.requests()[0].json()["reason"], "connect_refused");
+    let first = &hook.requests()[0];
+    assert_eq!((first.path.as_str(), &first.json()["reason"]), ("/x", &"connect_refused".into()));
 
     let listed = ask(&["alert", "list", "--json", "--data-dir", text(&data)]);
     let states: Vec<_> =

@@ -10,8 +10,11 @@ mod harness;
 mod recorder;
 
 mod alert;
+mod bench;
+mod change;
 mod check;
 mod config;
+mod database;
 mod demo;
 mod fault;
 mod hist;

@@ -2,8 +2,8 @@
 
 use crate::harness::{BINARY, Said, ask, command};
 
-const COMMANDS: [&str; 7] =
-    ["start", "check", "validate", "monitors", "results", "doctor", "completions"];
+const COMMANDS: [&str; 8] =
+    ["start", "check", "validate", "monitors", "results", "doctor", "bench", "completions"];
 
 #[test]
 fn the_help_of_every_command_has_an_example_and_the_completions_name_it() {

@@ -22,7 +22,7 @@ use super::{AlertError, Change, Directory};
 use crate::clock::wall_millis;
 use crate::limits::{
     ALERT_CATCH_UP_MS, ALERT_CATCH_UP_ROWS, ALERT_CHANNEL_FAILURES_MAX, ALERT_CHANNEL_SENDS_MAX,
-    ALERT_HOLD_MS, ALERT_QUEUE_MAX, ALERT_RETRY_MS_MAX, ALERT_RETRY_MS_MIN,
+    ALERT_GONE_MS, ALERT_HOLD_MS, ALERT_QUEUE_MAX, ALERT_RETRY_MS_MAX, ALERT_RETRY_MS_MIN,
     ALERT_SENDERS_FAILING_MAX, ALERT_TURN_MS,
 };
 use crate::messages::GuardChange;
@@ -62,13 +62,16 @@ pub struct Setup {
     pub hold_ms: u64,
     /// Shortest pause before a further attempt, in milliseconds.
     pub retry_ms: u64,
+    /// True where other engines write changes of other monitors to the same store: then only what
+    /// this engine tells of counts, and a kill between recording and telling loses a notice.
+    pub shared: bool,
 }
 
 impl Setup {
     /// These channels, with the usual times.
     pub fn of(channels: Vec<Channel>, roots: Roots, domain: Option<String>) -> Setup {
         let (hold_ms, retry_ms) = (ALERT_HOLD_MS, ALERT_RETRY_MS_MIN);
-        Setup { channels, roots, domain, hold_ms, retry_ms }
+        Setup { channels, roots, domain, hold_ms, retry_ms, shared: false }
     }
 }
 
@@ -146,8 +149,10 @@ impl Alerts {
             singles: Singles::new(),
             hold_ms: setup.hold_ms,
             retry_ms: setup.retry_ms,
+            shared: setup.shared,
             catch_up_ms: 0,
             tidy_ms: 0,
+            gone_ms: wall_millis() + ALERT_GONE_MS,
             behind: false,
             starting: 0,
         };
@@ -213,8 +218,10 @@ struct Keeper {
     singles: Singles,
     hold_ms: u64,
     retry_ms: u64,
+    shared: bool,
     catch_up_ms: u64,
     tidy_ms: u64,
+    gone_ms: u64,
     /// More was due than one turn does.
     behind: bool,
     /// Where the next look for something to send begins: no channel is always the last.
@@ -425,6 +432,11 @@ impl Keeper {
             hold_ms: self.hold_ms,
             now_ms,
         };
+        // Tables tell of rows that are gone one by one: they are looked for at times.
+        if now_ms >= self.gone_ms {
+            self.gone_ms = now_ms + ALERT_GONE_MS;
+            turn.look_for_gone()?;
+        }
         self.behind = turn.work()?;
         transaction.commit()?;
         if now_ms >= self.tidy_ms {
@@ -451,6 +463,11 @@ impl Keeper {
                 return Ok(());
             }
         };
+        if self.shared {
+            let transaction = self.outbox.conn.transaction()?;
+            set_cursor(&transaction, newest)?;
+            return transaction.commit();
+        }
         let cursor = match self.outbox.cursor()? {
             // What was before the first start with alerts is nobody's news.
             None => newest,

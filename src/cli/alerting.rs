@@ -12,10 +12,11 @@ use crate::alert::outbox::{Line, Outbox};
 use crate::alert::{Alerts, Notice, Setup};
 use crate::boot::Engine;
 use crate::cli::args::{AlertCommand, AlertListArgs, AlertTestArgs, StartArgs};
+use crate::cli::origin::{self, Found};
 use crate::cli::settle::{Layers, Settled};
 use crate::cli::style::{Style, age_ms};
 use crate::cli::table::{self, Cell, Column};
-use crate::cli::{exit, json, look, start};
+use crate::cli::{exit, json, look};
 use crate::clock::wall_millis;
 use crate::config::channels::ChannelSpec;
 use crate::config::database::Database;
@@ -50,8 +51,8 @@ pub fn channels(of_file: &[ChannelSpec], settled: &Settled) -> Result<Vec<Channe
 pub fn begin(
     channels: Vec<Channel>,
     settled: &Settled,
-    engine: &Engine,
     readers: Arc<dyn OpenReader>,
+    engine: &Engine,
 ) -> Result<Option<Alerts>, String> {
     // The original's tables may have channels at any time.
     if channels.is_empty() && settled.database == Database::Sqlite {
@@ -63,9 +64,12 @@ pub fn begin(
     let directory = StoreDirectory::new(readers, original, streaks.clone());
     let count = channels.len();
     let words = |error: &dyn ToString| error.to_string();
-    let alerts =
-        Alerts::start(&settled.data_dir, Setup::of(channels, roots, domain), Box::new(directory))
-            .map_err(|error| words(&error))?;
+    // With a part of the monitors only, the others' changes in the same database are not ours.
+    let part = settled.selection.chunk.is_some() || settled.selection.limit.is_some();
+    let shared = part && settled.database != Database::Sqlite;
+    let setup = Setup { shared, ..Setup::of(channels, roots, domain) };
+    let alerts = Alerts::start(&settled.data_dir, setup, Box::new(directory))
+        .map_err(|error| words(&error))?;
     let teller = alerts.teller();
     let tapped = engine.store().tap(move |batches| {
         streaks.record(batches);
@@ -153,8 +157,8 @@ fn test(args: &AlertTestArgs) -> Result<String, String> {
     let layers = Layers::read(&start, 1).map_err(|refusal| refusal.text)?;
     let (of_file, settled) = match layers.config() {
         Some(_) => {
-            let found = start::from_file(layers, &mut Interner::default());
-            let (loaded, settled, _) = found.map_err(|refusal| refusal.text)?;
+            let found = origin::find(&start, layers, &mut Interner::default());
+            let Found { loaded, settled, .. } = found.map_err(|refusal| refusal.text)?;
             (loaded.channels, settled)
         }
         None => {

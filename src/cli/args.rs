@@ -16,7 +16,10 @@ use clap::{Args as FlagSet, CommandFactory, FromArgMatches, Parser, Subcommand, 
 use clap_complete::Shell;
 use probes::spec::Family;
 
+use crate::cli::args_bench::{BenchArgs, BenchFarmArgs};
 use crate::cli::args_help as help;
+use crate::cli::change::MonitorsCommand;
+use crate::cli::token::TokenArgs;
 use crate::config::LogFormat;
 use crate::limits::{
     HIST_INTERVAL_MS, RETENTION_DAYS_MAX, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN,
@@ -86,6 +89,9 @@ pub enum Command {
     Monitors(MonitorsArgs),
     /// Show the last results of one monitor
     Results(ResultsArgs),
+    /// Make, show and remove tokens with which programs use the API
+    #[command(after_help = help::TOKEN)]
+    Token(TokenArgs),
     /// Try a channel, or see which notices wait
     #[command(subcommand)]
     Alert(AlertCommand),
@@ -94,6 +100,11 @@ pub enum Command {
     Hist(HistArgs),
     /// Look at this host: what the engine needs, what is missing, how to fix it
     Doctor(DoctorArgs),
+    /// Measure the engine on this machine, against targets of its own
+    Bench(BenchArgs),
+    /// Serve the targets of a bench: started by it
+    #[command(hide = true)]
+    BenchFarm(BenchFarmArgs),
     /// Print the completions for a shell
     #[command(after_help = help::COMPLETIONS)]
     Completions {
@@ -348,8 +359,11 @@ pub struct ValidateArgs {
 
 /// Flags of `monitors`.
 #[derive(Debug, FlagSet)]
-#[command(after_help = help::MONITORS)]
+#[command(after_help = help::MONITORS, args_conflicts_with_subcommands = true)]
 pub struct MonitorsArgs {
+    /// What to change; without one the monitors are shown.
+    #[command(subcommand)]
+    pub command: Option<MonitorsCommand>,
     /// Folder of the engine's data [default: as for start]
     #[arg(long, value_name = "DIR", env = "ENGINE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,

@@ -84,7 +84,14 @@ Examples:
   engine monitors
   engine monitors --verdict down
   engine monitors --tag shop --name api --limit 50
-  engine monitors --data-dir /var/lib/engine --json";
+  engine monitors --data-dir /var/lib/engine --json
+  engine monitors add type=ping_web target=https://shop.example name=shop tags=shop
+  engine monitors edit shop interval=30s tags=shop tags=eu timeout=
+  engine monitors pause shop
+  engine monitors import monitors.yaml
+  engine monitors export > monitors.ndjson
+
+Changes are for monitors that were added so; those of the file are changed in the file.";
 
 /// Below the flags of `results`.
 pub const RESULTS: &str = "\
@@ -101,11 +108,37 @@ Examples:
 
 Exit codes: 0 the engine can start, 1 it cannot.";
 
+/// Below the flags of `bench`.
+pub const BENCH: &str = "\
+Examples:
+  engine bench                                        # 100,000 HTTP monitors at 60 s, 3 minutes
+  engine bench --quick                                # under 2 minutes
+  engine bench --mix fleet --monitors 1000000 --cores 2 --html report.html --json report.json
+  engine bench --mix tcp --interval 10s --find-limit
+  engine bench --mix icmp --sweep 1000,10000,100000,1000000 --html sweep.html
+
+The reference is the smallest epoll client (for ICMP a bare loop of sendmmsg) that does the same
+exchanges at the same pace, before and after the engine, on the CPU of its first shard. Keys of the
+JSON: cpu_us_per_check (shards only), ratio_to_reference, missed, lag_p99_ms,
+rss_bytes_per_monitor and many more, each one described in the documentation of bench::report.
+
+Exit codes: 0 measured, 1 failed, 2 wrong usage.";
+
 /// Below the flags of `completions`.
 pub const COMPLETIONS: &str = "\
 Examples:
   engine completions bash > /etc/bash_completion.d/engine
   engine completions fish > ~/.config/fish/completions/engine.fish";
+
+/// Below the flags of `token`.
+pub const TOKEN: &str = "\
+Examples:
+  engine token add grafana                            # may look at everything
+  engine token add deploy --scope write               # may change monitors too
+  engine token list
+  engine token rm grafana
+
+A program sends it as `Authorization: Bearer eng_…`; /api/v1/openapi.json says what it may ask.";
 
 /// Below the commands of `hist`.
 pub const HIST: &str = "\

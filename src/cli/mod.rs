@@ -18,6 +18,8 @@ mod args_help;
 
 pub mod args;
 
+pub mod args_bench;
+
 pub mod check_report;
 
 pub mod monitors;
@@ -36,9 +38,13 @@ pub mod feed;
 
 pub mod look;
 
+pub mod token;
+
 pub mod check;
 
 pub mod settle;
+
+pub mod origin;
 
 pub mod config_cmd;
 
@@ -54,7 +60,11 @@ pub mod alerting;
 
 pub mod trial;
 
+pub mod bench;
+
 pub mod remote;
+
+pub mod change;
 
 pub mod hist;
 

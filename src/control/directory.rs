@@ -126,8 +126,8 @@ fn facts(watched: Watched) -> Facts {
     facts
 }
 
-/// The channels of a row of the original's table: those linked to it, the bot of the variables where
-/// none of them is one, and what its owner can be reached by.
+/// The channels of a row of the original's table: those linked to it, the bot of the variables
+/// where none of them is one, and what its owner can be reached by.
 fn channels_of(owner: &Owner) -> Vec<String> {
     let mut channels = owner.channels.clone();
     if !channels.iter().any(|name| name.starts_with("telegram:")) {

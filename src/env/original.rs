@@ -95,6 +95,8 @@ pub struct Original {
     pub in_use: bool,
     /// The database; `None` where no variable names one.
     pub database: Option<Database>,
+    /// A way to the database past a pooler; `None` where there is none.
+    pub direct: Option<Database>,
     /// The time series.
     pub time_series: TimeSeries,
     /// Threads; `None` where none are asked for.
@@ -183,6 +185,8 @@ impl Original {
     pub fn read(env: &Env, cpus: usize) -> Result<Original, String> {
         let mut reader = Reader { env, notes: env.notes.clone() };
         let database = reader.database()?;
+        let direct = env.value("DATABASE_DIRECT_URL").map(Database::read).transpose();
+        let direct = direct.map_err(|error| format!("DATABASE_DIRECT_URL: {error}"))?;
         let concurrent = reader.number("ASYNC_MAX_CONCURRENT", 1..=ENV_IN_FLIGHT_MAX);
         let (threads, in_flight) = reader.threads(cpus, concurrent);
         let second = 1_000;
@@ -205,6 +209,7 @@ impl Original {
         Ok(Original {
             in_use: set(OWN),
             database,
+            direct,
             time_series,
             threads,
             in_flight,
@@ -226,6 +231,7 @@ impl Original {
         let pairs = [
             ("DB_TYPE", "database"),
             ("DATABASE_URL", "database"),
+            ("DATABASE_DIRECT_URL", "database"),
             ("POSTGRES_HOST", "database"),
             ("POSTGRES_PORT", "database"),
             ("POSTGRES_NAME", "database"),

@@ -22,6 +22,7 @@ mod certs;
 pub mod demo;
 mod serve;
 mod tls;
+pub mod wide;
 
 pub use behaviour::{Behaviour, Certificate};
 pub use demo::{DEMO_BEHAVIOURS, demo_expectations, demo_monitors};

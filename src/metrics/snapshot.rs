@@ -37,6 +37,8 @@ pub struct Snapshot {
     pub cpu_user_us: u64,
     /// CPU time of the shard's thread inside the kernel, in microseconds.
     pub cpu_system_us: u64,
+    /// Allocations of the shard's thread.
+    pub allocations: u64,
     /// Stalls: gaps between turns longer than `limits::STALL_MS`.
     pub stalls: u64,
     /// Samples dropped because the store could not take them.
@@ -65,6 +67,7 @@ impl Snapshot {
             turns: 0,
             cpu_user_us: 0,
             cpu_system_us: 0,
+            allocations: 0,
             stalls: 0,
             samples_dropped: 0,
             backlog: 0,

@@ -90,7 +90,7 @@ macro_rules! monitor_row {
         /// Everything a user may write about one monitor. In JSON an object with these keys.
         ///
         /// Reading it from JSON gives all errors at once and refuses unknown keys.
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(try_from = "Map<String, Value>")]
         pub struct MonitorRow { $(
             $(#[$doc])*

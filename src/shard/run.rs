@@ -8,13 +8,13 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use nix::sys::resource::{UsageWho, getrusage};
 use probes::Nanos;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, thread_cpu_micros};
 use crate::guard::vantage::{Tally, Vantage};
 use crate::ids::{ShardId, Tick};
 use crate::limits::{BATCH_AGE_MS_MAX, COMMANDS_PER_TURN_MAX};
+use crate::memory::thread_allocations;
 use crate::messages::{BatchSink, Command, Inbox, Refused};
 use crate::metrics::snapshot::{Published, Snapshot};
 use crate::net::driver::Driver;
@@ -180,7 +180,7 @@ impl Loop {
     }
 
     fn publish(&mut self) {
-        let cpu = thread_cpu_us();
+        let cpu = thread_cpu_micros();
         let snapshot = Snapshot {
             in_flight: self.driver.in_flight() as u64,
             in_flight_max: self.in_flight_max as u64,
@@ -188,6 +188,7 @@ impl Loop {
             stalls: self.driver.stalls(),
             cpu_user_us: cpu.0,
             cpu_system_us: cpu.1,
+            allocations: thread_allocations(),
             net: self.driver.counters(),
             ..self.shard.snapshot()
         };
@@ -210,15 +211,5 @@ impl Loop {
             }
         }
         Ok(())
-    }
-}
-
-/// CPU time of this thread outside and inside the kernel, in microseconds (getrusage(2)).
-fn thread_cpu_us() -> (u64, u64) {
-    let micros =
-        |time: nix::sys::time::TimeVal| time.tv_sec() as u64 * 1_000_000 + time.tv_usec() as u64;
-    match getrusage(UsageWho::RUSAGE_THREAD) {
-        Ok(usage) => (micros(usage.user_time()), micros(usage.system_time())),
-        Err(_) => (0, 0),
     }
 }

@@ -1,7 +1,7 @@
 //! Records batches: one transaction with results, states, words, certificates and transitions.
 //!
-//! Owns: the order of writes and the cursor that makes a repeated batch harmless. Costs 10 µs a
-//! result (200,000 monitors, development build), nearly all of it the update of the state.
+//! Owns: the order of writes and the cursor that makes a repeated batch harmless. A state is
+//! written here only where there is news; see `states` for the others.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,9 +9,10 @@ use std::collections::hash_map::Entry;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::cursor::Cursor;
-use super::fold::{Counts, Fold, Touched};
+use super::fold::Fold;
 use super::incident::record_transition;
 use super::sqlite::begin;
+use super::states::{self, Lanes};
 use super::words::record_words;
 use super::{Appended, RunId, StoreError, blob, clipped, signed, unsigned};
 use crate::ids::{MonitorId, ShardId};
@@ -26,15 +27,22 @@ pub(super) type Certs = HashMap<MonitorId, u64>;
 pub(super) fn apply(
     conn: &mut Connection,
     certs: &mut Certs,
+    lanes: &mut Lanes,
     run: RunId,
     batches: &[SampleBatch],
 ) -> Result<Appended, StoreError> {
     let transaction = begin(conn)?;
-    let new = advance_cursors(&transaction, run, batches)?;
+    let New { batches: new, late } = advance_cursors(&transaction, run, batches)?;
     let mut appended =
         Appended { batches_skipped: (batches.len() - new.len()) as u64, ..Appended::default() };
     let mut certs_seen = Certs::new();
-    let fold = Fold::of(&new);
+    let fold = Fold::of_news(&new);
+    if late {
+        // Old news meet a state only with all that is newer in it.
+        for lane in fold.lanes_with_news() {
+            while states::advance(&transaction, lane)?.more {}
+        }
+    }
     for (key, samples) in &fold.heads {
         let data = blob::pack(key.base(), key.t0_ms, samples)?;
         transaction
@@ -48,30 +56,44 @@ pub(super) fn apply(
         record_words(&transaction, batch, certs, &mut certs_seen)?;
         record_transitions(&transaction, batch)?;
     }
-    for (monitor, touched) in fold.touched() {
-        update_state(&transaction, monitor, &touched)?;
+    let grown: Vec<u64> = fold.heads.keys().map(|key| key.lane).collect();
+    for (monitor, news) in fold.touched() {
+        states::write_news(&transaction, monitor, &news)?;
     }
     transaction.commit()?;
+    grown.into_iter().for_each(|lane| lanes.touch(lane));
     // Only now: a rolled back transaction has not written the certificates.
     certs.extend(certs_seen);
     Ok(appended)
 }
 
-/// Gives those batches that are new and marks their numbers as applied.
+/// Batches that were not applied before.
+struct New<'a> {
+    batches: Vec<&'a SampleBatch>,
+    /// True where later ones may have passed one of them, because it waited in the spool.
+    late: bool,
+}
+
+/// Finds those batches that are new and marks their numbers as applied.
 fn advance_cursors<'a>(
     transaction: &Transaction<'_>,
     run: RunId,
     batches: &'a [SampleBatch],
-) -> Result<Vec<&'a SampleBatch>, StoreError> {
+) -> Result<New<'a>, StoreError> {
     let mut cursors: HashMap<ShardId, Cursor> = HashMap::new();
-    let mut new = Vec::with_capacity(batches.len());
+    let mut new = New { batches: Vec::with_capacity(batches.len()), late: false };
+    new.late = transaction
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM cursor WHERE run_id > ?1)")?
+        .query_row([signed(run.0)], |row| row.get(0))?;
     for batch in batches {
         let cursor = match cursors.entry(batch.shard) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(unknown) => unknown.insert(load_cursor(transaction, run, batch.shard)?),
         };
+        let passed = batch.seq < cursor.last;
         if cursor.take(batch.seq) {
-            new.push(batch);
+            new.late |= passed;
+            new.batches.push(batch);
         }
     }
     for (shard, cursor) in cursors {
@@ -101,69 +123,6 @@ fn load_cursor(
 /// A cursor that was not written by us.
 pub(super) fn malformed(error: serde_json::Error) -> StoreError {
     StoreError::Database(format!("cursor with malformed holes: {error}"))
-}
-
-/// A monitor that is not there any more has no state: then nothing is written, which is right.
-fn update_state(
-    transaction: &Transaction<'_>,
-    monitor: MonitorId,
-    touched: &Touched,
-) -> Result<(), StoreError> {
-    let counts = touched.counts;
-    let Some(last) = touched.last else { return add_counts(transaction, monitor, counts) };
-    let updated = transaction
-        .prepare_cached(
-            "UPDATE state SET
-                since_ms = CASE WHEN verdict <> ?2 AND since_ms <= ?3 THEN ?3 ELSE since_ms END,
-                verdict = CASE WHEN since_ms <= ?3 THEN ?2 ELSE verdict END,
-                due_ms = ?3, code = ?4,
-                streak = min(255, CASE WHEN ?5 THEN ?6 ELSE streak + ?6 END),
-                total_us = ?7, http_status = ?8,
-                message = CASE WHEN ?9 <> '' THEN ?9
-                    WHEN code = ?4 AND http_status = ?8 THEN message ELSE '' END,
-                count_up = count_up + ?10, count_down = count_down + ?11,
-                count_unknown = count_unknown + ?12, count_missed = count_missed + ?13
-             WHERE monitor_id = ?1 AND due_ms <= ?3",
-        )?
-        .execute(params![
-            signed(monitor.0),
-            last.verdict as u8,
-            signed(last.due_ms),
-            last.code.0,
-            touched.streak_reset,
-            touched.streak,
-            last.total_us,
-            last.http_status,
-            clipped(&touched.message, MESSAGE_BYTES_MAX),
-            counts.up,
-            counts.down,
-            counts.unknown,
-            counts.missed
-        ])?;
-    if updated == 0 { add_counts(transaction, monitor, counts) } else { Ok(()) }
-}
-
-/// Counts results that say nothing about the present.
-fn add_counts(
-    transaction: &Transaction<'_>,
-    monitor: MonitorId,
-    counts: Counts,
-) -> Result<(), StoreError> {
-    transaction
-        .prepare_cached(
-            "UPDATE state SET
-                count_up = count_up + ?2, count_down = count_down + ?3,
-                count_unknown = count_unknown + ?4, count_missed = count_missed + ?5
-             WHERE monitor_id = ?1",
-        )?
-        .execute(params![
-            signed(monitor.0),
-            counts.up,
-            counts.down,
-            counts.unknown,
-            counts.missed
-        ])?;
-    Ok(())
 }
 
 fn record_transitions(

@@ -8,10 +8,11 @@ use std::collections::VecDeque;
 
 use rusqlite::{Connection, Transaction, params};
 
+use super::slice::Slice;
 use super::sqlite::begin;
-use super::{Maintained, StoreError, blob, signed, unsigned};
-use crate::limits::{COMPACT_SAMPLES_MAX, GROUP_BITS, LANE_BITS, WINDOW_GRACE_MS, WINDOW_MS};
-use crate::sample::Sample;
+use super::states;
+use super::{Maintained, StoreError, signed, unsigned};
+use crate::limits::{WINDOW_GRACE_MS, WINDOW_MS};
 
 /// Finds windows that are over and compacts them, slice by slice.
 #[derive(Debug, Default)]
@@ -21,48 +22,6 @@ pub(super) struct Compactor {
     /// Number of the window that the last round went up to. There is one round for each window,
     /// so late results make at most one further chunk in five minutes.
     round: u64,
-}
-
-/// The head rows of one slice.
-#[derive(Default)]
-pub(super) struct Slice {
-    /// Sorted by monitor and due time once all are added.
-    pub samples: Vec<Sample>,
-    /// The last head row taken.
-    pub last_seq: i64,
-    /// True where the window has more.
-    pub more: bool,
-    /// Head rows that cannot be unpacked, with the reason.
-    pub damaged: Vec<(i64, String)>,
-}
-
-impl Slice {
-    /// Adds a head row. False where the slice is full and the row is left for the next one.
-    pub fn add(&mut self, t0: i64, lane: i64, seq: i64, data: &[u8]) -> bool {
-        if self.samples.len() >= COMPACT_SAMPLES_MAX {
-            self.more = true;
-            return false;
-        }
-        self.last_seq = seq;
-        match blob::unpack(unsigned(lane) << LANE_BITS, unsigned(t0), data) {
-            Ok(samples) => self.samples.extend(samples),
-            Err(error) => self.damaged.push((seq, error.to_string())),
-        }
-        true
-    }
-
-    /// The results as chunks: group, number of results and blob.
-    pub fn chunks(&mut self, t0: i64) -> Result<Vec<(u64, usize, Vec<u8>)>, StoreError> {
-        self.samples.sort_by_key(|sample| (sample.monitor, sample.due_ms));
-        let group = |sample: &Sample| sample.monitor.0 >> GROUP_BITS;
-        let mut chunks = Vec::new();
-        for of_group in self.samples.chunk_by(|a, b| group(a) == group(b)) {
-            let grp = group(&of_group[0]);
-            let data = blob::pack(grp << GROUP_BITS, unsigned(t0), of_group)?;
-            chunks.push((grp, of_group.len(), data));
-        }
-        Ok(chunks)
-    }
 }
 
 impl Compactor {
@@ -79,15 +38,18 @@ impl Compactor {
         }
         let Some((t0, lane)) = self.waiting.front().copied() else { return Ok(None) };
         let transaction = begin(conn)?;
-        let mut slice = read_slice(&transaction, t0, lane)?;
+        // What goes from the head must be in the states.
+        let advanced = states::advance(&transaction, unsigned(lane))?;
+        let slice = read_slice(&transaction, (t0, lane), advanced.seq)?;
         let mut done = Maintained { more: true, ..Maintained::default() };
+        done.states_written = advanced.states;
         set_aside(&transaction, &slice, now_ms, &mut done)?;
-        write_chunks(&transaction, t0, &mut slice, &mut done)?;
+        write_chunks(&transaction, t0, &slice, &mut done)?;
         transaction
             .prepare_cached("DELETE FROM head WHERE t0 = ?1 AND lane = ?2 AND seq <= ?3")?
             .execute(params![t0, lane, slice.last_seq])?;
         transaction.commit()?;
-        if !slice.more {
+        if !slice.more && !advanced.more {
             self.waiting.pop_front();
         }
         Ok(Some(done))
@@ -102,18 +64,15 @@ fn ready(conn: &Connection, end_ms: u64) -> Result<VecDeque<(i64, i64)>, StoreEr
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn read_slice(transaction: &Transaction<'_>, t0: i64, lane: i64) -> Result<Slice, StoreError> {
-    let mut statement = transaction
-        .prepare_cached("SELECT seq, data FROM head WHERE t0 = ?1 AND lane = ?2 ORDER BY seq")?;
-    let mut rows = statement.query(params![t0, lane])?;
-    let mut slice = Slice::default();
-    while let Some(row) = rows.next()? {
-        let data = row.get_ref(1)?.as_blob().unwrap_or_default();
-        if !slice.add(t0, lane, row.get(0)?, data) {
-            break;
-        }
-    }
-    Ok(slice)
+fn read_slice(
+    transaction: &Transaction<'_>,
+    (t0, lane): (i64, i64),
+    last_seq: i64,
+) -> Result<Slice, StoreError> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT seq, t0, data FROM head WHERE t0 = ?1 AND lane = ?2 AND seq <= ?3 ORDER BY seq",
+    )?;
+    states::read_slice(statement.query(params![t0, lane, last_seq])?, lane, 0)
 }
 
 fn set_aside(
@@ -136,7 +95,7 @@ fn set_aside(
 fn write_chunks(
     transaction: &Transaction<'_>,
     t0: i64,
-    slice: &mut Slice,
+    slice: &Slice,
     done: &mut Maintained,
 ) -> Result<(), StoreError> {
     let mut statement = transaction.prepare_cached(

@@ -31,6 +31,8 @@ pub struct StoreCounters {
     pub commit_us: AtomicU64,
     /// The longest commit, in microseconds.
     pub commit_us_max: AtomicU64,
+    /// States brought up to the results.
+    pub states_written: AtomicU64,
     /// Results moved to chunks.
     pub samples_compacted: AtomicU64,
     /// Bytes of chunks written.
@@ -75,6 +77,7 @@ impl StoreCounters {
             ("engine_store_set_aside", "Results not taken", load(&self.set_aside)),
             ("engine_store_errors", "Failed commits and maintenance", load(&self.errors)),
             ("engine_store_commit_microseconds", "Time in commits", load(&self.commit_us)),
+            ("engine_store_states", "States brought up to date", load(&self.states_written)),
             ("engine_store_compacted", "Results moved to chunks", load(&self.samples_compacted)),
             ("engine_store_chunk_bytes", "Bytes of chunks written", load(&self.chunk_bytes)),
             ("engine_store_chunks_deleted", "Deleted for age or size", load(&self.chunks_deleted)),
@@ -129,6 +132,7 @@ impl StoreCounters {
 
     /// A step of maintenance took place.
     pub(super) fn maintained(&self, done: &Maintained) {
+        add(&self.states_written, done.states_written);
         add(&self.samples_compacted, done.samples_compacted);
         add(&self.chunk_bytes, done.chunk_bytes);
         add(&self.chunks_deleted, done.chunks_deleted);

@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
+use super::fold::Touched;
 use super::sqlite::{check_owner, schema_known};
+use super::states::{self, Known};
 use super::view::{
     CertView, ChannelRow, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read,
-    ResultView, Results, TransitionView, Watched,
+    ResultView, Results, TransitionView, Watched, Written,
 };
 use super::{StoreError, blob, folder, signed, unsigned, window_start};
 use crate::clock::wall_millis;
@@ -29,6 +31,13 @@ pub struct SqliteReader {
 /// Opens readers of the SQLite file in this data folder.
 #[derive(Clone, Debug)]
 pub struct SqliteFolder(pub PathBuf);
+
+impl SqliteFolder {
+    /// True where the folder has such a file.
+    pub fn is_there(&self) -> bool {
+        folder::database_path(&self.0).exists()
+    }
+}
 
 impl OpenReader for SqliteFolder {
     fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
@@ -60,23 +69,6 @@ impl SqliteReader {
             return Err(StoreError::Schema { found, known, advice });
         }
         Ok(SqliteReader { conn })
-    }
-
-    /// Monitors that are not removed: all, those that are to be checked, and those of them that
-    /// can run.
-    ///
-    /// # Errors
-    ///
-    /// Only the database's.
-    pub fn totals(&self) -> Result<(u64, u64, u64), StoreError> {
-        let row = self.conn.query_row(
-            "SELECT count(*), count(*) FILTER (WHERE NOT paused),
-                    count(*) FILTER (WHERE NOT paused AND problem IS NULL)
-             FROM monitor WHERE removed_ms IS NULL",
-            [],
-            |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
-        )?;
-        Ok(row)
     }
 
     /// Results in head rows: the windows that are not compacted yet.
@@ -180,6 +172,17 @@ pub(super) fn windows(range: &Range) -> (i64, i64) {
 }
 
 impl Read for SqliteReader {
+    fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
+        let row = self.conn.query_row(
+            "SELECT count(*), count(*) FILTER (WHERE NOT paused),
+                    count(*) FILTER (WHERE NOT paused AND problem IS NULL)
+             FROM monitor WHERE removed_ms IS NULL",
+            [],
+            |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
+        )?;
+        Ok(row)
+    }
+
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError> {
         let id = self
             .conn
@@ -193,6 +196,15 @@ impl Read for SqliteReader {
     }
 
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError> {
+        // One transaction, so that states and the head above them fit together.
+        let transaction = self.conn.unchecked_transaction()?;
+        // What is pending in the states may have had its first good answer in the head: whether it
+        // fits is known later, and so is where the page begins.
+        let (rows, left_out) = match filter.verdict {
+            None => (filter.limit, filter.offset),
+            Some(_) => (usize::MAX, 0),
+        };
+        let wanted = filter.limit.saturating_add(filter.offset - left_out);
         let order = if filter.by_id { "m.id" } else { "m.name" };
         // Written only where it is wanted: then the rows are found by their key.
         let only = match filter.only {
@@ -201,14 +213,15 @@ impl Read for SqliteReader {
         };
         let numbers =
             filter.only.as_ref().map(|only| serde_json::to_string(only).unwrap_or_default());
-        let mut statement = self.conn.prepare_cached(&format!(
+        let mut statement = transaction.prepare_cached(&format!(
             "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
                     CASE WHEN m.paused THEN 4 ELSE s.verdict END AS shown, s.since_ms, s.due_ms,
                     s.code, s.message, s.total_us, s.http_status,
-                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms
+                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms,
+                    s.verdict, m.paused
              FROM monitor m JOIN state s ON s.monitor_id = m.id
              WHERE m.removed_ms IS NULL
-               AND (?1 IS NULL OR shown = ?1)
+               AND (?1 IS NULL OR shown IN (?1, 0))
                AND (?2 IS NULL OR instr(m.name, ?2) > 0)
                AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(m.tags) WHERE value = ?3))
                AND (NOT ?4 OR m.problem IS NOT NULL)
@@ -220,14 +233,38 @@ impl Read for SqliteReader {
             filter.name,
             filter.tag,
             filter.problems,
-            limit(filter.limit),
-            limit(filter.offset),
+            limit(rows),
+            limit(left_out),
             filter.after.map_or(i64::MIN, |after| signed(after.0)),
             numbers
         ];
+        let mut found = statement.query(values)?;
+        let (mut listed, mut certain) = (Vec::new(), 0);
+        while certain < wanted
+            && let Some(row) = found.next()?
+        {
+            let one = Listed::of(row)?;
+            certain += usize::from(filter.verdict.is_none_or(|verdict| one.verdict() == verdict));
+            listed.push(one);
+        }
+        put_head_on_top(&transaction, &mut listed)?;
         let now_ms = wall_millis();
-        let views = statement.query_map(values, monitor_view)?;
-        views.map(|view| Ok(view?.with_next_due(now_ms))).collect()
+        let fits = |one: &Listed| filter.verdict.is_none_or(|verdict| one.verdict() == verdict);
+        let listed = listed.into_iter().filter(fits).skip(filter.offset - left_out);
+        let views = listed.map(|one| one.shown().with_next_due(now_ms));
+        Ok(views.take(filter.limit).collect())
+    }
+
+    fn written(&mut self, from: MonitorId, rows_max: usize) -> Result<Vec<Written>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT id, source, row_json FROM monitor WHERE id >= ?1 AND removed_ms IS NULL
+             ORDER BY id LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![signed(from.0), limit(rows_max)], |row| {
+            let id = MonitorId(number(row, 0)?);
+            Ok(Written { id, source: row.get(1)?, row_json: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {
@@ -367,37 +404,101 @@ impl Read for SqliteReader {
     }
 }
 
-fn monitor_view(row: &Row<'_>) -> rusqlite::Result<MonitorView> {
-    let code = Code(row.get(11)?);
-    let last_check_ms = Some(number(row, 10)?).filter(|due| *due > 0);
-    let total_us: u32 = row.get(13)?;
-    let http_status: u16 = row.get(14)?;
-    Ok(MonitorView {
-        id: MonitorId(number(row, 0)?),
-        name: row.get(1)?,
-        kind: row.get::<_, Option<String>>(2)?.and_then(|name| Kind::from_name(&name)),
-        target: row.get(3)?,
-        tags: list(row, 4)?,
-        source: row.get(5)?,
-        problem: row.get(6)?,
-        interval_ms: number(row, 7)?,
-        created_ms: number(row, 19)?,
-        verdict: Verdict::from_number(row.get(8)?),
-        since_ms: Some(number(row, 9)?).filter(|since| *since > 0),
-        last_check_ms,
-        next_due_ms: None,
-        code: code.0,
-        result: last_check_ms.map(|_| code.name()),
-        message: row.get(12)?,
-        total_us: last_check_ms.and((total_us != u32::MAX).then_some(total_us)),
-        http_status: (http_status > 0).then_some(http_status),
-        counts: Counts {
-            up: number(row, 15)?,
-            down: number(row, 16)?,
-            unknown: number(row, 17)?,
-            missed: number(row, 18)?,
-        },
-    })
+/// A monitor and its state while it is read.
+struct Listed {
+    /// All but what `known` says.
+    view: MonitorView,
+    known: Known,
+    paused: bool,
+}
+
+impl Listed {
+    fn of(row: &Row<'_>) -> rusqlite::Result<Listed> {
+        let view = MonitorView {
+            id: MonitorId(number(row, 0)?),
+            name: row.get(1)?,
+            kind: row.get::<_, Option<String>>(2)?.and_then(|name| Kind::from_name(&name)),
+            target: row.get(3)?,
+            tags: list(row, 4)?,
+            source: row.get(5)?,
+            user_id: None,
+            stop_to_ms: None,
+            problem: row.get(6)?,
+            interval_ms: number(row, 7)?,
+            verdict: Verdict::default(),
+            since_ms: None,
+            last_check_ms: None,
+            next_due_ms: None,
+            code: 0,
+            result: None,
+            message: row.get(12)?,
+            total_us: None,
+            http_status: None,
+            counts: Counts {
+                up: number(row, 15)?,
+                down: number(row, 16)?,
+                unknown: number(row, 17)?,
+                missed: number(row, 18)?,
+            },
+            created_ms: number(row, 19)?,
+        };
+        let known = Known {
+            verdict: Verdict::from_number(row.get(20)?),
+            since_ms: number(row, 9)?,
+            due_ms: number(row, 10)?,
+            code: Code(row.get(11)?),
+            streak: 0,
+            total_us: row.get(13)?,
+            http_status: row.get(14)?,
+        };
+        Ok(Listed { view, known, paused: row.get(21)? })
+    }
+
+    fn take(&mut self, touched: &Touched) {
+        if !self.known.take(touched) {
+            self.view.message.clear();
+        }
+        let (counts, more) = (&mut self.view.counts, touched.counts);
+        counts.up += u64::from(more.up);
+        counts.down += u64::from(more.down);
+        counts.unknown += u64::from(more.unknown);
+        counts.missed += u64::from(more.missed);
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.paused { Verdict::Paused } else { self.known.verdict }
+    }
+
+    fn shown(self) -> MonitorView {
+        let verdict = self.verdict();
+        let Known { since_ms, due_ms, code, total_us, http_status, .. } = self.known;
+        let checked = due_ms > 0;
+        MonitorView {
+            verdict,
+            since_ms: Some(since_ms).filter(|since| *since > 0),
+            last_check_ms: checked.then_some(due_ms),
+            code: code.0,
+            result: checked.then(|| code.name()),
+            total_us: (checked && total_us != u32::MAX).then_some(total_us),
+            http_status: (http_status > 0).then_some(http_status),
+            ..self.view
+        }
+    }
+}
+
+/// Adds what the head has above the states.
+fn put_head_on_top(conn: &Connection, listed: &mut [Listed]) -> Result<(), StoreError> {
+    let mut by_id: Vec<&mut Listed> = listed.iter_mut().collect();
+    by_id.sort_unstable_by_key(|listed| listed.view.id);
+    let lane = |listed: &Listed| listed.view.id.0 >> LANE_BITS;
+    for of_lane in by_id.chunk_by_mut(|one, other| lane(one) == lane(other)) {
+        states::on_top(conn, lane(of_lane[0]), |monitor, touched| {
+            if let Ok(at) = of_lane.binary_search_by_key(&monitor, |listed| listed.view.id) {
+                of_lane[at].take(touched);
+            }
+        })?;
+    }
+    Ok(())
 }
 
 fn transition_view(row: &Row<'_>) -> rusqlite::Result<TransitionView> {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use rusqlite::{
-    Connection, OpenFlags, OptionalExtension, Row, Transaction, TransactionBehavior, params,
+    Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 
 use super::append::Certs;
@@ -16,6 +16,7 @@ use super::compact::Compactor;
 use super::folder::Folder;
 use super::retain::Keeper;
 use super::spool::RunKey;
+use super::states::{self, Lanes};
 use super::{
     Appended, Gap, Maintained, NewMonitor, Retention, RunId, Store, StoreError, SyncReport, signed,
     unsigned,
@@ -25,7 +26,6 @@ use crate::clock::wall_millis;
 use crate::fault::Fault;
 use crate::ids::MonitorId;
 use crate::monitor::State;
-use crate::monitor::verdict::settled_from;
 use crate::sample::{Code, Missed, SampleBatch, Verdict};
 use probes::Failure;
 
@@ -45,6 +45,7 @@ pub struct SqliteStore {
     pub(super) conn: Connection,
     _folder: Folder,
     certs: Certs,
+    lanes: Lanes,
     compactor: Compactor,
     keeper: Keeper,
 }
@@ -77,8 +78,10 @@ impl SqliteStore {
             check_whole(&conn, &file)?;
         }
         migrate(&mut conn)?;
+        let lanes = Lanes::of(&conn)?;
         Ok(SqliteStore {
             conn,
+            lanes,
             _folder: folder,
             certs: Certs::default(),
             compactor: Compactor::default(),
@@ -99,23 +102,27 @@ impl Store for SqliteStore {
         Ok(report)
     }
 
+    fn edit_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+        gone: &[MonitorId],
+    ) -> Result<SyncReport, StoreError> {
+        let transaction = begin(&mut self.conn)?;
+        let report = sync::edit(&transaction, source, rows, gone, wall_millis())?;
+        transaction.commit()?;
+        Ok(report)
+    }
+
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
-        let mut statement = self.conn.prepare(STATES)?;
-        let states = statement.query_map([], state_row)?;
-        Ok(states.collect::<Result<_, _>>()?)
+        Ok(states::load(&mut self.conn)?.into_iter().collect())
     }
 
     fn load_states_of(
         &mut self,
         monitors: &[MonitorId],
     ) -> Result<HashMap<MonitorId, State>, StoreError> {
-        let sql = format!("{STATES} AND m.id = ?1");
-        let mut statement = self.conn.prepare_cached(&sql)?;
-        let mut states = HashMap::with_capacity(monitors.len());
-        for monitor in monitors {
-            states.extend(statement.query_row([signed(monitor.0)], state_row).optional()?);
-        }
-        Ok(states)
+        Ok(states::load_of(&mut self.conn, monitors)?.into_iter().collect())
     }
 
     fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError> {
@@ -132,7 +139,7 @@ impl Store for SqliteStore {
     }
 
     fn append(&mut self, run: RunId, batches: &[SampleBatch]) -> Result<Appended, StoreError> {
-        append::apply(&mut self.conn, &mut self.certs, run, batches)
+        append::apply(&mut self.conn, &mut self.certs, &mut self.lanes, run, batches)
     }
 
     fn record_gap(&mut self, run: RunId, gap: &Gap) -> Result<(), StoreError> {
@@ -148,6 +155,9 @@ impl Store for SqliteStore {
         if let Some(done) = self.compactor.slice(&mut self.conn, now_ms)? {
             return Ok(done);
         }
+        if let Some(done) = self.lanes.step(&mut self.conn, now_ms)? {
+            return Ok(done);
+        }
         self.keeper.slice(&mut self.conn, now_ms)
     }
 
@@ -158,22 +168,6 @@ impl Store for SqliteStore {
         )?;
         Ok(())
     }
-}
-
-/// The states of all monitors that are not removed.
-const STATES: &str = "SELECT s.monitor_id, s.verdict, s.since_ms, s.code, s.streak
-    FROM state s JOIN monitor m ON m.id = s.monitor_id WHERE m.removed_ms IS NULL";
-
-fn state_row(row: &Row<'_>) -> rusqlite::Result<(MonitorId, State)> {
-    let verdict = Verdict::from_number(row.get(1)?);
-    let state = State {
-        verdict,
-        since_ms: unsigned(row.get(2)?),
-        code: Code(row.get(3)?),
-        streak: row.get(4)?,
-        settled: settled_from(verdict),
-    };
-    Ok((MonitorId(unsigned(row.get(0)?)), state))
 }
 
 /// A transaction that takes the write lock at once, so that it cannot fail half-way for it.

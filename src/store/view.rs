@@ -23,12 +23,28 @@ pub trait Read {
     /// Only the database's; so for all methods.
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError>;
 
+    /// Monitors that are not removed: all, those that are to be checked, and those of them that
+    /// can run.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn totals(&mut self) -> Result<(u64, u64, u64), StoreError>;
+
     /// Monitors that fit the filter, by name or by number. Removed ones are not among them.
     ///
     /// # Errors
     ///
     /// Only the database's.
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError>;
+
+    /// The rows as they were written of at most `limit` monitors with this number or a larger one,
+    /// by number. Removed ones are not among them.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn written(&mut self, from: MonitorId, limit: usize) -> Result<Vec<Written>, StoreError>;
 
     /// Results of one monitor, newest first. Stored blobs that cannot be read are named, and the
     /// others are read.
@@ -190,8 +206,12 @@ pub struct MonitorView {
     pub target: String,
     /// Tags as written.
     pub tags: Vec<String>,
-    /// Which file or API gave the row.
+    /// Which file, table or API gave the row.
     pub source: String,
+    /// Whose it is, where the original's table says so.
+    pub user_id: Option<i64>,
+    /// Until when it is paused, where the original's table says so.
+    pub stop_to_ms: Option<u64>,
     /// Why it cannot run; `None` where it can.
     pub problem: Option<String>,
     /// From due to due, in milliseconds.
@@ -230,6 +250,18 @@ impl MonitorView {
         }
         self
     }
+}
+
+/// The row of one monitor as it was written. It may have secrets: it is for nobody but the engine
+/// and its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its number.
+    pub id: MonitorId,
+    /// Which file or API gave the row.
+    pub source: String,
+    /// The row, as a JSON object.
+    pub row_json: String,
 }
 
 /// Checks by result.

@@ -75,7 +75,9 @@ fn start(folder: &Path, url: &str, variables: &[(&str, &str)], authority: &Path)
     let domain = original.domain.clone();
     let maker = Maker { env: &|_| None, roots: roots.clone(), domain: domain.clone() };
     let channels = original.channels.iter().map(|spec| maker.make(spec).unwrap()).collect();
-    let directory = StoreDirectory::new(Arc::new(options(url)), original, Streaks::default());
+    let database = Database::PostgresUrl(Secret::new(url));
+    let readers = engine::store::readers_of(&database, folder).unwrap();
+    let directory = StoreDirectory::new(readers, original, Streaks::default());
     let setup = Setup { hold_ms: 0, retry_ms: 20, ..Setup::of(channels, roots, domain) };
     Alerts::start(folder, setup, Box::new(directory)).unwrap()
 }
@@ -89,11 +91,12 @@ fn webhook_bot_and_mail_say_what_the_originals_said() {
     let place = tempfile::tempdir().unwrap();
     let (tls, authority) = secure::server(place.path());
     let hook = Recorder::start();
-    let bots =
-        Recorder::secure(Arc::clone(&tls), |_, _| (200, String::new(), "{\"ok\":true}".to_owned()));
+    let bots = Recorder::serving(Some(Arc::clone(&tls)), |_, _| {
+        (200, String::new(), "{\"ok\":true}".to_owned())
+    });
     let post = Post::start(tls);
     let url = database(&hook);
-    let (api, port) = (format!("https://{}", bots.address()), post.address.port().to_string());
+    let (api, port) = (bots.url("").replace("http:", "https:"), post.address.port().to_string());
     let variables = [
         ("TELEGRAM_BOT_TOKEN", "9:GLOBAL"),
         ("TELEGRAM_CHAT_ID", "-5"),

@@ -53,15 +53,8 @@ impl Recorder {
         Recorder::serving(None, behaviour)
     }
 
-    /// Speaks TLS with these settings.
-    pub fn secure(
-        tls: Arc<ServerConfig>,
-        behaviour: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static,
-    ) -> Recorder {
-        Recorder::serving(Some(tls), behaviour)
-    }
-
-    fn serving(
+    /// Speaks TLS with these settings, where there are any.
+    pub fn serving(
         tls: Option<Arc<ServerConfig>>,
         behaviour: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static,
     ) -> Recorder {
@@ -84,10 +77,6 @@ impl Recorder {
             }
         });
         Recorder { address, requests }
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.address
     }
 
     pub fn url(&self, path: &str) -> String {

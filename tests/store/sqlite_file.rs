@@ -1,6 +1,7 @@
 //! What only the SQLite file can get wrong: who opens it, its schema, damage.
 
 use engine::ids::MonitorId;
+use engine::sample::{Transition, Verdict};
 use engine::store::view::Range;
 use engine::store::{Gap, Retention, RunId, SqliteReader, SqliteStore, StoreError};
 
@@ -22,7 +23,7 @@ fn a_newer_schema_is_refused_in_clear_words() {
     drop(backend.store());
     backend.shell().pragma_update(None, "user_version", 99).unwrap();
     let error = SqliteStore::open(backend.path(), Retention::default()).unwrap_err().to_string();
-    assert!(error.contains("schema 99, this version of the engine knows 2"), "{error}");
+    assert!(error.contains("schema 99, this version of the engine knows 3"), "{error}");
     assert!(SqliteReader::open(backend.path()).is_err());
 }
 
@@ -126,6 +127,9 @@ fn the_views_speak_in_words() {
     let id = store.sync_monitors("a", &[row("x")]).unwrap().ids[0].unwrap();
     let mut down = batch(1, vec![refused(id.0, T0)]);
     down.words = vec![words(0, "nobody listens")];
+    let (from, to) = (Verdict::Pending, Verdict::Down);
+    let change = Transition { monitor: id, at_ms: T0, from, to, code: down.samples[0].code };
+    down.transitions = vec![change];
     store.append(RunId(1), &[down]).unwrap();
     let shell = backend.shell();
     let line: String = shell
@@ -149,7 +153,7 @@ fn the_file_has_the_settings_that_durability_needs() {
     let number = |name| shell.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(number("auto_vacuum"), 2);
     assert_eq!(number("page_size"), 8_192);
-    assert_eq!(number("user_version"), 2);
+    assert_eq!(number("user_version"), 3);
     let mode: String = shell.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
 }

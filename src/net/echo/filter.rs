@@ -40,7 +40,7 @@ fn step(code: u16, k: u32) -> SockFilter {
 
 /// For IPv4 (RFC 792), where a packet begins with its IP header: type 0 with our identifier, or
 /// types 3 and 11 around a request (type 8) with it.
-pub(super) fn v4(id: u16) -> [SockFilter; 20] {
+pub(crate) fn v4(id: u16) -> [SockFilter; 20] {
     let id = u32::from(id);
     [
         step(X_HEADER_LENGTH, 0),

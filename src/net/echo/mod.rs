@@ -24,7 +24,7 @@ use self::socket::Opened;
 use crate::clock::{both_clocks, monotonic};
 use crate::limits::{ECHO_BATCH_MAX, ECHO_BATCHES_PER_WAKE_MAX, ECHO_QUEUE_MAX};
 
-mod filter;
+pub(crate) mod filter;
 
 mod socket;
 

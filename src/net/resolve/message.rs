@@ -22,7 +22,7 @@ const AUTHORITIES_READ_MAX: usize = 16;
 
 /// The two types of record that hold an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RecordKind {
+pub enum RecordKind {
     /// IPv4.
     A = 0,
     /// IPv6 (RFC 3596).
@@ -40,7 +40,7 @@ impl RecordKind {
 
 /// What a server said about a name, and for how many seconds it holds, already within bounds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Answer {
+pub enum Answer {
     /// Its addresses, at least one.
     Addresses(Arc<[IpAddr]>, u32),
     /// There is no such name.
@@ -51,7 +51,7 @@ pub(super) enum Answer {
 
 /// What a message is to the query that waits for an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Reply {
+pub enum Reply {
     /// Not the answer to this query: forged, late or broken.
     Foreign,
     /// The answer does not fit in a datagram: ask again over TCP (RFC 1035 section 4.2.1).
@@ -64,20 +64,20 @@ pub(super) enum Reply {
 
 /// A query that was built, to compare replies with.
 #[derive(Clone, Debug)]
-pub(super) struct Question {
+pub struct Question {
     query: Query,
 }
 
 impl Question {
     /// The question for `name`, which is absolute; `None` where DNS cannot carry such a name.
-    pub(super) fn new(name: &str, kind: RecordKind) -> Option<Question> {
+    pub fn new(name: &str, kind: RecordKind) -> Option<Question> {
         let mut name = Name::from_ascii(name).ok()?;
         name.set_fqdn(true);
         Some(Question { query: Query::query(name, kind.record_type()) })
     }
 
     /// The query as sent, with recursion asked for; `None` where it cannot be encoded.
-    pub(super) fn encode(&self, id: u16) -> Option<Vec<u8>> {
+    pub fn encode(&self, id: u16) -> Option<Vec<u8>> {
         let mut message = Message::new(id, MessageType::Query, OpCode::Query);
         message.metadata.recursion_desired = true;
         message.add_query(self.query.clone());
@@ -85,7 +85,7 @@ impl Question {
     }
 
     /// Judges a message that came where the answer to query `id` is expected.
-    pub(super) fn read_reply(&self, id: u16, bytes: &[u8]) -> Reply {
+    pub fn read_reply(&self, id: u16, bytes: &[u8]) -> Reply {
         let mut decoder = BinDecoder::new(bytes);
         let Ok(Header { metadata, counts }) = Header::read(&mut decoder) else {
             return Reply::Foreign;

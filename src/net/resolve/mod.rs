@@ -32,7 +32,7 @@ mod lookup;
 
 mod config;
 
-mod message;
+pub mod message;
 
 mod exchange;
 

@@ -88,7 +88,7 @@ pub(super) async fn write(
     new: &[&SampleBatch],
 ) -> Result<Done, StoreError> {
     let mut done = Done::default();
-    let fold = Fold::of(new);
+    let fold = Fold::of_all(new);
     write_heads(work, &fold, &mut done).await?;
     // Changes first: they say when a verdict began, and the results then agree with it.
     words::record_evidence(work, new).await?;

@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use super::super::compact::Slice;
+use super::super::slice::Slice;
 use super::super::{Maintained, StoreError, signed};
 use super::link::{Link, Work};
 use crate::limits::{COMPACT_SAMPLES_MAX, WINDOW_GRACE_MS, WINDOW_MS};
@@ -77,8 +77,9 @@ async fn compact(
             break;
         }
     }
+    slice.sort();
     set_aside(work, &slice, now_ms, &mut done).await?;
-    write_chunks(work, t0, &mut slice, &mut done).await?;
+    write_chunks(work, t0, &slice, &mut done).await?;
     let sql = "DELETE FROM engine.head WHERE t0 = $1 AND lane = $2 AND seq <= $3";
     let values =
         [(&t0 as _, Type::INT8), (&lane as _, Type::INT8), (&slice.last_seq as _, Type::INT8)];
@@ -106,7 +107,7 @@ async fn set_aside(
 async fn write_chunks(
     work: Work<'_>,
     t0: i64,
-    slice: &mut Slice,
+    slice: &Slice,
     done: &mut Maintained,
 ) -> Result<(), StoreError> {
     let (mut groups, mut counts, mut blobs) = (vec![], vec![], vec![]);

@@ -1,0 +1,269 @@
+//! The yardstick for streams: the smallest epoll client that does the same exchanges.
+//!
+//! Owns: the client. No framework, no schedule, no store, nothing learned of what went wrong. Calls
+//! are tried before readiness is asked for, and a connection whose exchange is over is closed by a
+//! reset (SO_LINGER 0): the cheapest way that is known.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+/// Longest wait for an answer, in milliseconds: past it the farm or the server is gone.
+const WAIT_MS_MAX: u16 = 10_000;
+/// Bytes of one read, and of the longest answer.
+const BUFFER_BYTES: usize = 128 * 1_024;
+/// Events taken at once.
+const EVENTS_MAX: usize = 1_024;
+
+/// What is done on a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exchange {
+    /// Connect and close.
+    Tcp,
+    /// One request, one answer with a Content-Length.
+    Http,
+    /// The same after a full TLS handshake.
+    Https,
+}
+
+/// Whom to ask and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Goal {
+    /// How.
+    pub exchange: Exchange,
+    /// Whom.
+    pub address: SocketAddr,
+}
+
+struct Connection {
+    goal: Goal,
+    socket: Socket,
+    armed: bool,
+    sent: bool,
+    /// Bytes of the answer that are there; at the start of the buffer only while it is read.
+    received: usize,
+    expected: usize,
+    tls: Option<Box<ClientConnection>>,
+}
+
+/// The client and all its memory, made once.
+pub struct Client {
+    epoll: Epoll,
+    connections: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    buffer: Vec<u8>,
+    request: Vec<u8>,
+    events: Vec<EpollEvent>,
+    started: usize,
+    tls: Option<Arc<ClientConfig>>,
+}
+
+impl Client {
+    /// A client for `parallel` exchanges at a time; `tls` for [`Exchange::Https`].
+    ///
+    /// # Errors
+    ///
+    /// The errno of epoll_create(2).
+    pub fn new(parallel: usize, tls: Option<Arc<ClientConfig>>) -> io::Result<Client> {
+        Ok(Client {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            connections: (0..parallel).map(|_| None).collect(),
+            free: (0..parallel).collect(),
+            buffer: vec![0; BUFFER_BYTES],
+            request: Vec::new(),
+            events: vec![EpollEvent::empty(); EVENTS_MAX],
+            started: 0,
+            tls,
+        })
+    }
+
+    /// Does `checks` exchanges, with `goals` in turn. One that is refused or cut off is over, too.
+    ///
+    /// # Errors
+    ///
+    /// No socket could be had, or nobody answers any more.
+    pub fn run(&mut self, goals: &[Goal], checks: usize) -> io::Result<()> {
+        let (mut left_to_start, mut done) = (checks, 0);
+        while done < checks {
+            while left_to_start > 0 {
+                let Some(place) = self.free.pop() else { break };
+                let goal = goals[self.started % goals.len()];
+                self.started += 1;
+                left_to_start -= 1;
+                if !self.connect(place, goal)? {
+                    self.free.push(place);
+                    done += 1;
+                    continue;
+                }
+                done += self.step(place)?;
+            }
+            if done == checks {
+                return Ok(());
+            }
+            let count = self.epoll.wait(&mut self.events, EpollTimeout::from(WAIT_MS_MAX))?;
+            if count == 0 {
+                return Err(ErrorKind::TimedOut.into());
+            }
+            for index in 0..count {
+                done += self.step(self.events[index].data() as usize)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins an exchange; false where it is over at once.
+    fn connect(&mut self, place: usize, goal: Goal) -> io::Result<bool> {
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new_raw(Domain::IPV4, kind, None)?;
+        let waits = match socket.connect(&SockAddr::from(goal.address)) {
+            Ok(()) if goal.exchange == Exchange::Tcp => {
+                let _ = socket.set_linger(Some(Duration::ZERO));
+                false
+            }
+            Ok(()) => true,
+            Err(error) => error.raw_os_error() == Some(nix::libc::EINPROGRESS),
+        };
+        if !waits {
+            return Ok(false);
+        }
+        let tls = match (&self.tls, goal.exchange) {
+            (Some(config), Exchange::Https) => {
+                let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
+                let tls = ClientConnection::new(Arc::clone(config), name);
+                Some(Box::new(tls.map_err(io::Error::other)?))
+            }
+            _ => None,
+        };
+        let new =
+            Connection { goal, socket, armed: false, sent: false, received: 0, expected: 0, tls };
+        self.connections[place] = Some(new);
+        Ok(true)
+    }
+
+    /// Goes on as far as it can; 1 when the exchange is over and the connection closed.
+    fn step(&mut self, place: usize) -> io::Result<usize> {
+        let Some(open) = self.connections[place].as_mut() else { return Ok(0) };
+        let went = match open.goal.exchange {
+            Exchange::Tcp => connected(&open.socket),
+            Exchange::Http => http(open, &mut self.request, &mut self.buffer),
+            Exchange::Https => https(open, &mut self.request, &mut self.buffer),
+        };
+        match went {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if !open.armed {
+                    open.armed = true;
+                    let flags = EpollFlags::EPOLLIN | EpollFlags::EPOLLOUT | EpollFlags::EPOLLET;
+                    self.epoll.add(&open.socket, EpollEvent::new(flags, place as u64))?;
+                }
+                Ok(0)
+            }
+            _ => {
+                let _ = open.socket.set_linger(Some(Duration::ZERO));
+                self.connections[place] = None;
+                self.free.push(place);
+                Ok(1)
+            }
+        }
+    }
+}
+
+fn connected(socket: &Socket) -> io::Result<()> {
+    match socket.peer_addr() {
+        Ok(_) => Ok(()),
+        Err(error) if socket.take_error()?.is_some() => Err(error),
+        Err(_) => Err(ErrorKind::WouldBlock.into()),
+    }
+}
+
+fn write_request(request: &mut Vec<u8>, goal: Goal) -> io::Result<()> {
+    request.clear();
+    write!(
+        request,
+        "GET /1k HTTP/1.1\r\nHost: {}\r\nUser-Agent: reference\r\nAccept: */*\r\n\
+         Connection: close\r\n\r\n",
+        goal.address
+    )
+}
+
+fn http(open: &mut Connection, request: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<()> {
+    if !open.sent {
+        write_request(request, open.goal)?;
+        open.socket.send(request)?;
+        open.sent = true;
+    }
+    loop {
+        let room = buffer.get_mut(open.received..).ok_or(ErrorKind::InvalidData)?;
+        let count = (&open.socket).read(room)?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        if open.expected == 0 {
+            // A head that comes in two parts is not understood; no farm sends one.
+            open.expected = expected(&buffer[..open.received + count])?;
+        }
+        open.received += count;
+        if open.received >= open.expected {
+            return Ok(());
+        }
+    }
+}
+
+fn https(open: &mut Connection, request: &mut Vec<u8>, buffer: &mut [u8]) -> io::Result<()> {
+    let tls = open.tls.as_mut().ok_or(ErrorKind::InvalidInput)?;
+    let mut out = [0; 4 * 1_024];
+    loop {
+        if !open.sent && !tls.is_handshaking() {
+            write_request(request, open.goal)?;
+            tls.writer().write_all(request)?;
+            open.sent = true;
+        }
+        let mut rest = &mut out[..];
+        while tls.wants_write() {
+            tls.write_tls(&mut rest)?;
+        }
+        let unused = rest.len();
+        let ready = out.len() - unused;
+        if ready > 0 {
+            open.socket.send(&out[..ready])?;
+        }
+        let count = (&open.socket).read(buffer)?;
+        if count == 0 {
+            return Err(ErrorKind::UnexpectedEof.into());
+        }
+        let (mut bytes, mut answer) = (&buffer[..count], [0; 4 * 1_024]);
+        while !bytes.is_empty() {
+            tls.read_tls(&mut bytes)?;
+            tls.process_new_packets().map_err(io::Error::other)?;
+            while let Ok(count @ 1..) = tls.reader().read(&mut answer) {
+                if open.expected == 0 {
+                    open.expected = expected(&answer[..count])?;
+                }
+                open.received += count;
+            }
+        }
+        if open.expected > 0 && open.received >= open.expected {
+            return Ok(());
+        }
+    }
+}
+
+/// Length of the whole answer, by its head.
+fn expected(bytes: &[u8]) -> io::Result<usize> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut answer = httparse::Response::new(&mut headers);
+    let Ok(httparse::Status::Complete(head)) = answer.parse(bytes) else {
+        return Err(ErrorKind::InvalidData.into());
+    };
+    let length = answer
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse::<usize>().ok());
+    Ok(head + length.ok_or(ErrorKind::InvalidData)?)
+}
