@@ -16,7 +16,7 @@ use engine::env::alerting::Alerting;
 use engine::env::original::TimeSeries;
 use engine::metrics::streaks::Streaks;
 use engine::pg::PgOptions;
-use engine::store::{PgStore, Retention};
+use engine::store::{PgServer, PgStore, Retention};
 use url::form_urlencoded;
 
 use crate::bench::{down, eventually, up};
@@ -75,8 +75,7 @@ fn start(folder: &Path, url: &str, variables: &[(&str, &str)], authority: &Path)
     let domain = original.domain.clone();
     let maker = Maker { env: &|_| None, roots: roots.clone(), domain: domain.clone() };
     let channels = original.channels.iter().map(|spec| maker.make(spec).unwrap()).collect();
-    let database = Database::PostgresUrl(Secret::new(url));
-    let readers = engine::store::readers_of(&database, folder).unwrap();
+    let readers = Arc::new(PgServer(options(url)));
     let directory = StoreDirectory::new(readers, original, Streaks::default());
     let setup = Setup { hold_ms: 0, retry_ms: 20, ..Setup::of(channels, roots, domain) };
     Alerts::start(folder, setup, Box::new(directory)).unwrap()
