@@ -93,7 +93,7 @@ pub enum Command {
     #[command(after_help = help::TOKEN)]
     Token(TokenArgs),
     /// Try a channel, or see which notices wait
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::ALERT)]
     Alert(AlertCommand),
     /// Show, write, merge and compare latency histograms
     #[command(after_help = help::HIST)]
