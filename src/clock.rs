@@ -74,6 +74,12 @@ pub fn thread_cpu_micros() -> (u64, u64) {
     }
 }
 
+/// Wall time now, in microseconds since the Unix epoch: for texts that carry so many digits.
+pub fn wall_micros() -> u64 {
+    let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(wall.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// The monotonic and the wall clock at one instant: turns the kernel's stamps, which are wall time,
 /// into instants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

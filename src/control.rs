@@ -14,14 +14,18 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
+use crate::alert::AlertCounters;
 use crate::api;
 use crate::api::legacy::Legacy;
 use crate::api::v1;
 use crate::boot::{Engine, EngineError};
+use crate::clock::wall_millis;
 use crate::limits::DRAIN_MS_MAX;
 use crate::messages::{Change, ChangeInbox, Pending};
-use crate::metrics::page::Page;
+use crate::metrics::delta::DeltaTimes;
+use crate::metrics::page::{Counts, Page};
 
+pub mod directory;
 pub mod histograms;
 pub mod view;
 
@@ -97,6 +101,12 @@ pub struct Served {
     pub legacy: Legacy,
     /// What the API works with.
     pub v1: v1::Setup,
+    /// What others count, for the metrics.
+    pub counts: Box<dyn Fn() -> Counts + Send + Sync>,
+    /// Times between checks, where they are kept.
+    pub deltas: Option<DeltaTimes>,
+    /// What alerting counts; `None` where nobody is told.
+    pub alerts: Option<Arc<AlertCounters>>,
 }
 
 /// Runs the control thread until the engine has stopped, for whatever reason.
@@ -113,11 +123,19 @@ pub fn run(
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let ended = runtime.block_on(async {
         let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
-        let page = Page::registry(engine.published(), move || {
+        let (of_others, of_alerts) = (served.counts, served.alerts.clone());
+        let mut page = Page::registry(engine.published(), move || {
             let mut counts = of_store();
             of_api.add_to(&mut counts);
+            of_alerts.iter().for_each(|alerts| alerts.add_to(&mut counts, wall_millis()));
+            let others = of_others();
+            counts.counters.extend(others.counters);
+            counts.gauges.extend(others.gauges);
             counts
         });
+        if let Some(deltas) = served.deltas {
+            page.register_collector(Box::new(deltas));
+        }
         let listener = TcpListener::from_std(listener.0)?;
         let histograms = control.histograms.shared();
         let routes = api::routes(page, histograms, served.legacy, served.v1);

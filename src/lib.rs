@@ -24,6 +24,7 @@
 //! | [`guard`] | whether this host is cut off: canaries, evidence, the rule |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
 //! | [`feed`] | the original's table as the source of monitors, live |
+//! | [`alert`] | telling people: outbox, policy, channels |
 //! | [`shard`] | one core's work: the synchronous shard and its loop |
 //! | [`api`] | the HTTP side: metrics and health |
 //! | [`placement`] | which CPU runs which thread |
@@ -74,6 +75,8 @@ pub mod pg;
 pub mod store;
 
 pub mod feed;
+
+pub mod alert;
 
 pub mod shard;
 

@@ -126,6 +126,79 @@ pub const STORE_STOP_MS_MAX: u64 = 3_000;
 /// Time that a stop may take to let checks in flight end, in milliseconds.
 pub const DRAIN_MS_MAX: u64 = 6_000;
 
+/// Time that a change to down is held before it is told, in milliseconds: what fails together is
+/// told together.
+pub const ALERT_HOLD_MS: u64 = 3_000;
+/// Changes held at once that one channel tells in a single notice.
+pub const ALERT_GROUP_MIN: u64 = 10;
+/// Outages that one channel tells one by one within a minute; further ones come in one notice.
+pub const ALERT_SINGLES_PER_MINUTE_MAX: u64 = 20;
+/// A grouped notice is sent when nothing more has failed for so long, in milliseconds.
+pub const ALERT_GROUP_QUIET_MS: u64 = 10_000;
+/// A grouped notice is sent at the latest so long after its first failure, in milliseconds: the
+/// usual interval, so that every monitor had its turn.
+pub const ALERT_GROUP_TELL_MS_MAX: u64 = 60_000;
+/// What fails within this time after the last one still belongs to a group, in milliseconds.
+pub const ALERT_GROUP_OPEN_MS: u64 = 60_000;
+/// A group that is partly up again is told after this time, in milliseconds; then after twice it.
+pub const ALERT_GROUP_UP_MS: u64 = 90_000;
+/// Longest time between two such notices, in milliseconds.
+pub const ALERT_GROUP_UP_MS_MAX: u64 = 3_600_000;
+/// Monitors that a grouped notice names; the rest is a number.
+pub const ALERT_GROUP_NAMES_MAX: usize = 20;
+/// Outages whose notices are made in one turn: a turn stays below a tenth of a second.
+pub const ALERT_TURN_OUTAGES_MAX: usize = 1_000;
+/// Longest time between two turns of the alerts' thread, in milliseconds.
+pub const ALERT_TURN_MS: u64 = 250;
+/// Lists of changes on their way to the alerts' thread. Past it they are counted and read from the
+/// store instead.
+pub const ALERT_QUEUE_MAX: usize = 1_024;
+/// Time between two looks into the store for changes nobody told of, in milliseconds.
+pub const ALERT_CATCH_UP_MS: u64 = 30_000;
+/// Changes read from the store at once.
+pub const ALERT_CATCH_UP_ROWS: usize = 1_000;
+/// What is known of a monitor is waited for so long, in milliseconds; then its number alone is
+/// told.
+pub const ALERT_FACTS_WAIT_MS: u64 = 30_000;
+/// Threads that send notices; they start when there is something to send.
+pub const ALERT_SENDERS_MAX: usize = 32;
+/// Of these, those that channels may have which failed the last time.
+pub const ALERT_SENDERS_FAILING_MAX: usize = 16;
+/// Notices on the way over one channel at once, each of another monitor.
+pub const ALERT_CHANNEL_SENDS_MAX: usize = 4;
+/// Failures in a row after which a whole channel pauses.
+pub const ALERT_CHANNEL_FAILURES_MAX: u32 = 5;
+/// Shortest pause before a notice or a channel is tried again, in milliseconds.
+pub const ALERT_RETRY_MS_MIN: u64 = 1_000;
+/// Longest such pause, in milliseconds.
+pub const ALERT_RETRY_MS_MAX: u64 = 300_000;
+/// Longest pause that a receiver may ask for, in milliseconds.
+pub const ALERT_RETRY_AFTER_MS_MAX: u64 = 3_600_000;
+/// Age at which a notice is given up, in milliseconds; one notice says how many.
+pub const ALERT_EXPIRE_MS: u64 = 24 * 3_600_000;
+/// Notices that wait for one channel; past it the oldest are given up.
+pub const ALERT_WAITING_MAX: u64 = 100_000;
+/// Age at which notices that are done with are deleted, in milliseconds.
+pub const ALERT_KEEP_MS: u64 = 24 * 3_600_000;
+/// Age at which changes are forgotten that were taken, in milliseconds: older than what a spool
+/// holds.
+pub const ALERT_SEEN_MS: u64 = 8 * 24 * 3_600_000;
+/// An ongoing outage is told again after this time under the original's rules, in milliseconds:
+/// 23.9 hours.
+pub const ALERT_DAILY_MS: u64 = 86_040_000;
+/// Deadline of one delivery, in milliseconds.
+pub const ALERT_SEND_MS: u64 = 10_000;
+/// Deadline of one delivery by Telegram, in milliseconds: the original's.
+pub const ALERT_TELEGRAM_MS: u64 = 15_000;
+/// Deadline of one mail, in milliseconds: the original's.
+pub const ALERT_MAIL_MS: u64 = 30_000;
+/// Bytes that are read of a receiver's answer.
+pub const ALERT_ANSWER_BYTES_MAX: u64 = 16 * 1_024;
+/// Channels of one configuration.
+pub const CHANNELS_MAX: usize = 1_000;
+/// Channels that one monitor names.
+pub const MONITOR_CHANNELS_MAX: usize = 32;
+
 /// Interval of the original service where none is given, in milliseconds.
 pub const INTERVAL_MS_ORIGINAL: u64 = 360_000;
 /// Total deadline of the original's web checks, in milliseconds.
@@ -531,6 +604,14 @@ pub const API_HISTORY_STEPS_MAX: usize = 500;
 pub const API_UPTIME_CHANGES_MAX: usize = 10_000;
 /// Longest text that is looked for in names and targets, in bytes.
 pub const API_TEXT_BYTES_MAX: usize = 200;
+/// Longest row of one monitor in a request, in bytes.
+pub const API_ROW_BYTES_MAX: usize = 64 << 10;
+/// Rows of a stream that are stored in one transaction.
+pub const API_BULK_ROWS: usize = 1_000;
+/// Lines of a stream that cannot be used and are told; the others are counted.
+pub const API_BULK_PROBLEMS_MAX: usize = 100;
+/// Longest wait for the database to make a change, in milliseconds.
+pub const API_WRITE_WAIT_MS: u64 = 15_000;
 /// Readers of the store that are kept open.
 pub const API_READERS_MAX: usize = API_READS_MAX;
 /// Cells of the map of all monitors: about 40 KB of JSON, and no screen shows more.

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use clap::CommandFactory;
 use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
-use engine::cli::{bench, check, config_cmd, exit, hist, look, remote, start, trial};
+use engine::cli::{
+    alerting, bench, check, config_cmd, exit, hist, look, remote, start, token, trial,
+};
 
 fn main() -> ExitCode {
     if std::env::args_os().len() < 2 {
@@ -29,6 +31,8 @@ fn main() -> ExitCode {
         Command::Validate(validate) => look::validate(validate),
         Command::Monitors(monitors) => look::monitors(monitors, &style),
         Command::Results(results) => look::results(results, &style),
+        Command::Token(args) => token::run(args, &style),
+        Command::Alert(alert) => alerting::run(alert, &style),
         Command::Hist(args) => hist::run(args, &style),
         Command::Doctor(doctor) => look::doctor(doctor, &style),
         Command::Bench(args) => bench::run(args, &style),

@@ -122,7 +122,7 @@ fn an_engine_is_asked_and_stopped_with_the_password_it_made_up() {
 #[test]
 fn chunks_run_side_by_side_and_write_the_files_of_the_original() {
     let place =
-        folder("WEB_ADMIN_PASSWORD=s3cret\nENGINE_LOG_FORMAT=original\nTELEGRAM_CHAT_ID=1\n");
+        folder("WEB_ADMIN_PASSWORD=s3cret\nENGINE_LOG_FORMAT=original\nTELEGRAM_ENABLED=1\n");
     let lock = |number| format!("monitor_service_chunk_{number}.lock");
     let (_one, first) = start(place.path(), &["--chunk=1-1"], &lock(1));
     let (mut two, second) = start(place.path(), &["--chunk=2-1"], &lock(2));
@@ -135,7 +135,7 @@ fn chunks_run_side_by_side_and_write_the_files_of_the_original() {
     let main = wait_for("two starts", || {
         read("log_main.txt").filter(|text| text.contains("Check #2 at "))
     });
-    assert!(main.contains("have no effect: TELEGRAM_CHAT_ID\n"), "{main}");
+    assert!(main.contains("have no effect: TELEGRAM_ENABLED\n"), "{main}");
     assert!(main.contains(", DTime = 1.0s\n") && main.contains("# None - [PERF] [Test-T1-1] "));
     let (stopped, text) = output(place.path(), &["stop", "--listen", &second, "--chunk=2-1"]);
     assert!(stopped.status.success(), "{text}");

@@ -136,11 +136,11 @@ fn truth_and_numbers_follow_the_rules_of_the_original() {
 
 #[test]
 fn names_without_effect_are_named_once_and_foreign_ones_not_at_all() {
-    let variables = &[("ASYNC_POOL_SIZE", "200"), ("TELEGRAM_BOT_TOKEN", "s3cret"), ("PATH", "x")];
+    let variables = &[("ASYNC_POOL_SIZE", "200"), ("TELEGRAM_ENABLED", "s3cret"), ("PATH", "x")];
     let settled = settle(&[], variables, &Settings::default());
     assert_eq!(
         settled.notes,
-        ["these variables are set and have no effect: ASYNC_POOL_SIZE, TELEGRAM_BOT_TOKEN"]
+        ["these variables are set and have no effect: ASYNC_POOL_SIZE, TELEGRAM_ENABLED"]
     );
 }
 

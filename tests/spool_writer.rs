@@ -49,6 +49,14 @@ impl Store for Script {
     fn sync_monitors(&mut self, _: &str, _: &[NewMonitor]) -> Result<SyncReport, StoreError> {
         Ok(SyncReport::default())
     }
+    fn edit_monitors(
+        &mut self,
+        _: &str,
+        _: &[NewMonitor],
+        _: &[MonitorId],
+    ) -> Result<SyncReport, StoreError> {
+        Ok(SyncReport::default())
+    }
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
         Ok(HashMap::from([(MonitorId(1), State::default())]))
     }

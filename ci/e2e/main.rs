@@ -8,8 +8,10 @@
 mod harness;
 
 mod bench;
+mod change;
 mod check;
 mod config;
+mod database;
 mod demo;
 mod fault;
 mod hist;

@@ -5,10 +5,11 @@
 DROP FUNCTION IF EXISTS engine.watched() CASCADE;
 CREATE FUNCTION engine.watched() RETURNS TABLE (
     id bigint, source text, name text, kind text, target text, tags text, problem text,
-    interval_ms bigint, paused boolean, removed boolean, created_ms bigint
+    interval_ms bigint, paused boolean, removed boolean, created_ms bigint, user_id bigint,
+    stop_to_ms bigint
 ) LANGUAGE sql STABLE AS $$
     SELECT m.id, m.source, m.name, m.kind, m.target, m.tags, m.problem, m.interval_ms, m.paused,
-           m.removed_ms IS NOT NULL, m.created_ms
+           m.removed_ms IS NOT NULL, m.created_ms, NULL::bigint, NULL::bigint
     FROM engine.monitor m
     UNION ALL
     SELECT i.id::bigint, 'monitor_items', coalesce(i.name, ''), i.type,
@@ -17,7 +18,11 @@ CREATE FUNCTION engine.watched() RETURNS TABLE (
                 ELSE 60000 END,
            i.enable IS DISTINCT FROM 1 OR coalesce(i."stopTo" > localtimestamp, false),
            i.deleted_at IS NOT NULL,
-           coalesce(extract(epoch FROM i.created_at::timestamptz) * 1000, 0)::bigint
+           CASE WHEN isfinite(i.created_at)
+                THEN (extract(epoch FROM i.created_at::timestamptz) * 1000)::bigint ELSE 0 END,
+           i.user_id::bigint,
+           CASE WHEN isfinite(i."stopTo")
+                THEN (extract(epoch FROM i."stopTo"::timestamptz) * 1000)::bigint END
     FROM {core}.monitor_items i LEFT JOIN engine.problem p ON p.monitor_id = i.id
 $$;
 

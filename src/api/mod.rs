@@ -28,8 +28,8 @@ pub mod v1;
 
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, the page, and those of [`hist`], [`legacy`] and
-/// [`v1`]. Call within a runtime.
+/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, the page, and those of [`hist`], [`legacy`]
+/// and [`v1`]. Call within a runtime.
 pub fn routes(
     registry: Registry,
     collector: Shared,

@@ -40,6 +40,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("monitors.js", JS, include_bytes!("page/monitors.js")),
     ("monitor.js", JS, include_bytes!("page/monitor.js")),
     ("chart.js", JS, include_bytes!("page/chart.js")),
+    ("edit.js", JS, include_bytes!("page/edit.js")),
     ("incidents.js", JS, include_bytes!("page/incidents.js")),
 ];
 

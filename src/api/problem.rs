@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::monitor::row::RowError;
 use crate::store::StoreError;
 
 /// An error.
@@ -22,9 +23,21 @@ pub struct Problem {
     /// The parameter or key it is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// Where several keys are wrong, each of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
     /// Seconds after which another try makes sense.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_after_s: Option<u64>,
+}
+
+/// What is wrong with one key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct FieldError {
+    /// The key.
+    pub field: String,
+    /// What is wrong and what to write.
+    pub detail: String,
 }
 
 impl Problem {
@@ -35,6 +48,7 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             detail: detail.into(),
             field: None,
+            errors: Vec::new(),
             retry_after_s: None,
         }
     }
@@ -43,6 +57,17 @@ impl Problem {
     pub fn field(field: &str, detail: impl std::fmt::Display) -> Problem {
         let problem = Problem::new(StatusCode::BAD_REQUEST, format!("{field}: {detail}"));
         Problem { field: Some(field.to_owned()), ..problem }
+    }
+
+    /// A row with keys that cannot be used: all of them are told.
+    pub fn fields(errors: &[RowError]) -> Problem {
+        let texts: Vec<String> = errors.iter().map(RowError::to_string).collect();
+        let problem = Problem::new(StatusCode::BAD_REQUEST, texts.join("\n"));
+        let field = errors.first().map(|error| error.field.clone());
+        let errors = errors.iter().zip(texts);
+        let errors =
+            errors.map(|(error, detail)| FieldError { field: error.field.clone(), detail });
+        Problem { field, errors: errors.collect(), ..problem }
     }
 
     /// There is no monitor with this number.

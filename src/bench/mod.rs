@@ -12,8 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::boot::backend::Backend;
 use crate::boot::{Engine, EngineError, Options};
-use crate::config::{Loaded, Settings};
+use crate::config::Loaded;
 use crate::limits::{DRAIN_MS_MAX, INFLIGHT_DEFAULT};
 use crate::placement::{self, PlacementError};
 use crate::preflight;
@@ -196,6 +197,7 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(Stage, f64)) -> Result<Report, Benc
     let in_flight = preflight::inflight_allowed(descriptors, seats.shards.len());
     let options = Options {
         data_dir: folder.0.join("data"),
+        backend: Backend::Sqlite,
         cpus: seats.shards.clone(),
         in_flight_max: in_flight.min(INFLIGHT_DEFAULT),
         retention: Retention::default(),
@@ -242,7 +244,7 @@ fn start(
         let _ = seen.compare_exchange(0, micros, Ordering::Relaxed, Ordering::Relaxed);
     });
     tapped.map_err(EngineError::from)?;
-    let loaded = Loaded { settings: Settings::default(), monitors };
+    let loaded = Loaded { monitors, ..Loaded::default() };
     let applied = engine.apply("bench", loaded)?;
     let load = Load {
         seconds: began.elapsed().as_secs_f64(),

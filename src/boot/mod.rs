@@ -31,14 +31,15 @@ use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
 use crate::sample::Transition;
 use crate::store::spool::Spool;
-use crate::store::{
-    NewMonitor, Retention, SqliteStore, StoreCounters, StoreError, StoreHandle, StoreThread,
-};
+use crate::store::{NewMonitor, Retention, StoreCounters, StoreError, StoreHandle, StoreThread};
+
+pub mod backend;
 
 pub mod once;
 
 pub mod shards;
 
+use backend::Backend;
 use shards::{Common, ShardError, Shards};
 
 /// The folder of the spool in the data folder.
@@ -47,8 +48,10 @@ const SPOOL_FOLDER: &str = "spool";
 /// Everything that a start needs to know, settled.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Folder of the database.
+    /// Folder of the spool, and of the database where that is a file.
     pub data_dir: PathBuf,
+    /// Where monitors and results are kept.
+    pub backend: Backend,
     /// One shard on each.
     pub cpus: Vec<usize>,
     /// Probes in flight per shard.
@@ -82,6 +85,13 @@ pub enum EngineError {
     /// The shards are gone.
     #[error("the shards have ended; the last log lines say why")]
     ShardsDied,
+}
+
+impl EngineError {
+    /// True where another try may succeed without anybody doing anything.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, EngineError::Store(error) if error.is_passing())
+    }
 }
 
 /// What came of a list of monitors.
@@ -127,11 +137,12 @@ impl Engine {
         let trust = Trust::of(options.roots.as_deref())?;
         let resolver =
             ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
-        let store = Box::new(SqliteStore::open(&options.data_dir, options.retention)?);
+        let (store, known) = options.backend.open(&options.data_dir, options.retention)?;
         let spool = Spool::in_folder(&options.data_dir.join(SPOOL_FOLDER))?;
         let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
         let counters = Arc::new(StoreCounters::default());
-        let thread = StoreThread::start(store, spool, inbox, tell, Arc::clone(&counters))?;
+        let counted = Arc::clone(&counters);
+        let thread = StoreThread::start_known(store, known, spool, inbox, tell, counted)?;
         let recheck_ticks = options.guard.as_ref().map_or(0, guard::recheck_ticks);
         let vantage = Arc::new(Vantage::new(options.cpus.len(), recheck_ticks));
         let common = Common {
@@ -259,17 +270,7 @@ impl Engine {
         });
         let row_json = serde_json::to_string(&entry.row).unwrap_or_default();
         match checked {
-            Ok(checked) => {
-                let row = NewMonitor {
-                    about: checked.about.clone(),
-                    kind: Some(checked.kind),
-                    row_json,
-                    problem: None,
-                    interval_ms: checked.timing.interval_ms,
-                    paused: checked.paused,
-                };
-                (row, Some(checked))
-            }
+            Ok(checked) => (NewMonitor::of(&checked, row_json), Some(checked)),
             Err(problem) => {
                 let row = NewMonitor {
                     about: about_bad(&entry.row, entry.line),

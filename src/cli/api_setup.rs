@@ -3,22 +3,29 @@
 //! Owns: the password that is made up at the first start, and when it is shown: once.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use crate::api::legacy::Legacy;
 use crate::api::legacy::auth::Auth;
 use crate::api::v1;
 use crate::api::v1::fleet::Fleet;
 use crate::api::v1::tokens::Tokens;
+use crate::api::v1::writes::SOURCE;
 use crate::boot::{Engine, EngineError};
 use crate::cli::keys::{self, KeyError};
 use crate::cli::settle::Settled;
 use crate::clock::wall_millis;
+use crate::config::{Entry, Loaded, Place, Problem};
 use crate::control::Served;
 use crate::control::view::StoreView;
+use crate::ids::MonitorId;
+use crate::limits::FLEET_READ_ROWS;
+use crate::messages::Changes;
+use crate::metrics::page::Counts;
 use crate::metrics::streaks::Streaks;
-use crate::store::{SqliteFolder, StoreError};
+use crate::monitor::row::{Interner, MonitorRow, check};
+use crate::store::{OpenReader, StoreError};
 
 /// An API that cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +39,9 @@ pub enum SetupError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The operating system gives no thread.
+    #[error("no thread: {0}")]
+    System(std::io::Error),
 }
 
 /// Sets up the API of `engine`; `stop` is set when it is asked to stop. Prints the password where
@@ -43,7 +53,9 @@ pub enum SetupError {
 pub fn served(
     settled: &Settled,
     engine: &Engine,
+    readers: Arc<dyn OpenReader>,
     stop: Arc<AtomicBool>,
+    changes: Changes,
 ) -> Result<Served, SetupError> {
     let key = keys::token_key(&settled.base_dir)?;
     let password = match &settled.password {
@@ -63,19 +75,21 @@ pub fn served(
     let fleet = Arc::new(Fleet::default());
     let followed = Arc::clone(&fleet);
     engine.store().tap(move |batches| followed.record(batches))?;
-    let (data_dir, shards) = (settled.data_dir.clone(), engine.published());
+    let shards = engine.published();
     let auth = Arc::new(Auth::new(&settled.admin, password, &key));
     let v1 = v1::Setup {
-        readers: Arc::new(SqliteFolder(data_dir.clone())),
+        readers: Arc::clone(&readers),
         shards: shards.clone(),
         fleet,
         auth: Arc::clone(&auth),
+        store: engine.store(),
+        changes,
         tokens: Tokens::of_folder(&settled.base_dir),
         counters: Arc::default(),
         clock: wall_millis,
     };
     let legacy = Legacy {
-        view: Arc::new(StoreView { data_dir, shards, streaks }),
+        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks }),
         auth,
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),
@@ -83,7 +97,40 @@ pub fn served(
         started_ms: wall_millis(),
         clock: wall_millis,
     };
-    Ok(Served { legacy, v1 })
+    let counts = Box::new(Counts::default);
+    Ok(Served { legacy, v1, counts, deltas: None, alerts: None })
+}
+
+/// The monitors that were added over the API. A row that this version cannot read is kept and shown
+/// with the reason.
+///
+/// # Errors
+///
+/// The store cannot be read.
+pub fn added(readers: &dyn OpenReader, interner: &mut Interner) -> Result<Loaded, StoreError> {
+    let mut reader = readers.open()?;
+    let mut loaded = Loaded::default();
+    let mut from = MonitorId(0);
+    loop {
+        let rows = reader.written(from, FLEET_READ_ROWS)?;
+        let own = rows.iter().filter(|row| row.source == SOURCE);
+        loaded.monitors.extend(own.map(|row| entry(&row.row_json, interner)));
+        match rows.last() {
+            Some(last) if rows.len() == FLEET_READ_ROWS => from = MonitorId(last.id.0 + 1),
+            _ => return Ok(loaded),
+        }
+    }
+}
+
+fn entry(row_json: &str, interner: &mut Interner) -> Entry {
+    let map = serde_json::from_str(row_json).unwrap_or_default();
+    let (row, mut errors) = MonitorRow::read(&map);
+    let checked = check(&row, interner).map_err(|more| {
+        errors.extend(more);
+        let problem = |error| Problem { file: Arc::from(SOURCE), place: Place::START, error };
+        errors.drain(..).map(problem).collect()
+    });
+    Entry { row, line: 0, checked }
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.

@@ -18,6 +18,8 @@ use probes::spec::Family;
 
 use crate::cli::args_bench::{BenchArgs, BenchFarmArgs};
 use crate::cli::args_help as help;
+use crate::cli::change::MonitorsCommand;
+use crate::cli::token::TokenArgs;
 use crate::config::LogFormat;
 use crate::limits::{
     HIST_INTERVAL_MS, RETENTION_DAYS_MAX, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN,
@@ -87,6 +89,12 @@ pub enum Command {
     Monitors(MonitorsArgs),
     /// Show the last results of one monitor
     Results(ResultsArgs),
+    /// Make, show and remove tokens with which programs use the API
+    #[command(after_help = help::TOKEN)]
+    Token(TokenArgs),
+    /// Try a channel, or see which notices wait
+    #[command(subcommand)]
+    Alert(AlertCommand),
     /// Show, write, merge and compare latency histograms
     #[command(after_help = help::HIST)]
     Hist(HistArgs),
@@ -351,8 +359,11 @@ pub struct ValidateArgs {
 
 /// Flags of `monitors`.
 #[derive(Debug, FlagSet)]
-#[command(after_help = help::MONITORS)]
+#[command(after_help = help::MONITORS, args_conflicts_with_subcommands = true)]
 pub struct MonitorsArgs {
+    /// What to change; without one the monitors are shown.
+    #[command(subcommand)]
+    pub command: Option<MonitorsCommand>,
     /// Folder of the engine's data [default: as for start]
     #[arg(long, value_name = "DIR", env = "ENGINE_DATA_DIR")]
     pub data_dir: Option<PathBuf>,
@@ -371,6 +382,39 @@ pub struct MonitorsArgs {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// What can be done with alerts.
+#[derive(Debug, Subcommand)]
+pub enum AlertCommand {
+    /// Show the notices that wait, and what became of the others of the last day
+    List(AlertListArgs),
+    /// Send a test notice over one channel, now
+    Test(AlertTestArgs),
+}
+
+/// Flags of `alert list`.
+#[derive(Debug, FlagSet)]
+pub struct AlertListArgs {
+    /// Folder of the engine's data [default: as for start]
+    #[arg(long, value_name = "DIR", env = "ENGINE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub limit: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `alert test`.
+#[derive(Debug, FlagSet)]
+pub struct AlertTestArgs {
+    /// The name of the channel
+    pub channel: String,
+    /// File with the channels
+    #[arg(short, long, value_name = "FILE", env = "ENGINE_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// Flags of `results`.

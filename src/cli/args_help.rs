@@ -84,7 +84,14 @@ Examples:
   engine monitors
   engine monitors --verdict down
   engine monitors --tag shop --name api --limit 50
-  engine monitors --data-dir /var/lib/engine --json";
+  engine monitors --data-dir /var/lib/engine --json
+  engine monitors add type=ping_web target=https://shop.example name=shop tags=shop
+  engine monitors edit shop interval=30s tags=shop tags=eu timeout=
+  engine monitors pause shop
+  engine monitors import monitors.yaml
+  engine monitors export > monitors.ndjson
+
+Changes are for monitors that were added so; those of the file are changed in the file.";
 
 /// Below the flags of `results`.
 pub const RESULTS: &str = "\
@@ -122,6 +129,16 @@ pub const COMPLETIONS: &str = "\
 Examples:
   engine completions bash > /etc/bash_completion.d/engine
   engine completions fish > ~/.config/fish/completions/engine.fish";
+
+/// Below the flags of `token`.
+pub const TOKEN: &str = "\
+Examples:
+  engine token add grafana                            # may look at everything
+  engine token add deploy --scope write               # may change monitors too
+  engine token list
+  engine token rm grafana
+
+A program sends it as `Authorization: Bearer eng_…`; /api/v1/openapi.json says what it may ask.";
 
 /// Below the commands of `hist`.
 pub const HIST: &str = "\

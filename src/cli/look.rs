@@ -10,16 +10,18 @@ use crate::cli::args::{DoctorArgs, MonitorsArgs, ResultsArgs, ValidateArgs, data
 use crate::cli::results::ResultsPage;
 use crate::cli::style::Style;
 use crate::cli::{
-    doctor as doctor_view, exit, json, monitors as monitors_view, results as results_view,
+    change, doctor as doctor_view, exit, json, monitors as monitors_view, origin,
+    results as results_view,
 };
 use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::env::Env;
+use crate::env::original::Original;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Wanted};
 use crate::store::view::{Filter, Range, Results};
-use crate::store::{Read, SqliteReader, StoreError};
+use crate::store::{OpenReader, PgServer, Read, SqliteFolder, StoreError};
 
 /// Prints `text`, or why there is none.
 fn show(text: Result<String, impl ToString>, code: u8) -> u8 {
@@ -37,10 +39,26 @@ fn show(text: Result<String, impl ToString>, code: u8) -> u8 {
 
 /// The folder of a start from here: `.env` may name it. One that cannot be read is left to the
 /// start to tell.
-fn folder(asked: &Option<PathBuf>) -> PathBuf {
+pub(super) fn folder(asked: &Option<PathBuf>) -> PathBuf {
     let env = Env::of_process(false).unwrap_or_default();
     let value = |name: &str| env.value(name).map(PathBuf::from);
     data_dir(asked.clone().or_else(|| value("ENGINE_DATA_DIR")), value)
+}
+
+/// A reader of the store of a start from here: the server that the environment names, unless a data
+/// folder with a file of its own is asked for.
+fn reader(asked: &Option<PathBuf>) -> Result<Box<dyn Read + Send>, String> {
+    let folder = folder(asked);
+    let env = Env::of_process(false).unwrap_or_default();
+    let original = Original::read(&env, 1)?;
+    let has_file = asked.is_some() && SqliteFolder(folder.clone()).is_there();
+    let database = original.database.filter(|_| !has_file).unwrap_or_default();
+    let server = origin::server(&database, original.direct.as_ref());
+    let opened = match server.map_err(|error| error.to_string())? {
+        Some(options) => PgServer(options).open(),
+        None => SqliteFolder(folder).open(),
+    };
+    opened.map_err(|error| error.to_string())
 }
 
 /// Reads a file of monitors and says what is wrong with it.
@@ -69,8 +87,11 @@ pub fn validate(args: &ValidateArgs) -> u8 {
     code
 }
 
-/// Shows the monitors and what is held to be true of them.
+/// Shows the monitors and what is held to be true of them, or changes them.
 pub fn monitors(args: &MonitorsArgs, style: &Style) -> u8 {
+    if let Some(command) = &args.command {
+        return change::run(command);
+    }
     let filter = Filter {
         verdict: args.verdict,
         name: args.name.clone(),
@@ -78,8 +99,9 @@ pub fn monitors(args: &MonitorsArgs, style: &Style) -> u8 {
         limit: args.limit as usize,
         ..Filter::default()
     };
-    let found =
-        SqliteReader::open(&folder(&args.data_dir)).and_then(|mut reader| reader.monitors(&filter));
+    let found = reader(&args.data_dir).and_then(|mut reader| {
+        reader.monitors(&filter).map_err(|error: StoreError| error.to_string())
+    });
     match found {
         Ok(monitors) if args.json => show(json(&monitors), exit::OK),
         found => {
@@ -98,7 +120,7 @@ pub fn results(args: &ResultsArgs, style: &Style) -> u8 {
 
 fn results_page(args: &ResultsArgs) -> Result<ResultsPage, String> {
     let text = |error: StoreError| error.to_string();
-    let mut reader = SqliteReader::open(&folder(&args.data_dir)).map_err(text)?;
+    let mut reader = reader(&args.data_dir)?;
     let monitor = reader.find(&args.monitor).map_err(text)?.ok_or_else(|| {
         format!("there is no monitor {:?}; `engine monitors` lists them", args.monitor)
     })?;

@@ -38,9 +38,13 @@ pub mod feed;
 
 pub mod look;
 
+pub mod token;
+
 pub mod check;
 
 pub mod settle;
+
+pub mod origin;
 
 pub mod config_cmd;
 
@@ -52,11 +56,15 @@ pub mod api_setup;
 
 pub mod start;
 
+pub mod alerting;
+
 pub mod trial;
 
 pub mod bench;
 
 pub mod remote;
+
+pub mod change;
 
 pub mod hist;
 

@@ -74,6 +74,8 @@ mod tests {
             target: "https://shop.example/".into(),
             tags: vec!["demo".into()],
             source: "monitors.yaml".into(),
+            user_id: None,
+            stop_to_ms: None,
             problem: None,
             interval_ms: 60_000,
             created_ms: 900_000,

@@ -3,7 +3,6 @@
 //! Owns: how an event becomes one line, and where what is known of monitors comes from.
 
 use std::fmt::{self, Write};
-use std::path::Path;
 
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
@@ -13,7 +12,7 @@ use tracing_subscriber::layer::Context;
 use crate::logs::{Facts, Logs};
 use crate::sample::Code;
 use crate::store::view::Filter;
-use crate::store::{Read, SqliteReader, StoreError};
+use crate::store::{OpenReader, StoreError};
 
 /// Passes events on to the log files.
 pub struct OriginalLog {
@@ -54,19 +53,19 @@ impl Visit for Line {
     }
 }
 
-/// What lines say of the monitors in a data folder.
+/// What lines say of the monitors of a store.
 ///
 /// # Errors
 ///
 /// The store cannot be read.
-pub fn facts(data_dir: &Path) -> Result<Vec<Facts>, StoreError> {
-    let monitors = SqliteReader::open(data_dir)?.monitors(&Filter::default())?;
+pub fn facts(readers: &dyn OpenReader) -> Result<Vec<Facts>, StoreError> {
+    let monitors = readers.open()?.monitors(&Filter::default())?;
     let facts = monitors.into_iter().map(|monitor| Facts {
         id: monitor.id,
         kind: monitor.kind,
         target: monitor.target,
         interval_ms: monitor.interval_ms,
-        user_id: None,
+        user_id: monitor.user_id,
         last: (Code(monitor.code), monitor.message),
     });
     Ok(facts.collect())

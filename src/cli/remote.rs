@@ -110,7 +110,31 @@ impl Remote {
     }
 
     fn ask(&self, method: &str, path: &str, bytes_max: u64) -> Result<Vec<u8>, Refusal> {
-        let mut answer = self.open(method, path)?;
+        self.whole(self.open(method, path)?, path, bytes_max)
+    }
+
+    /// The body of the answer to a request with a body of this media type.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Remote::get`]; any status from 200 to 299 is fine.
+    pub fn put(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &[u8],
+    ) -> Result<Vec<u8>, Refusal> {
+        let answer = self.exchange(method, path, &format!("Content-Type: {kind}\r\n"), body)?;
+        self.whole(answer, path, REMOTE_ANSWER_BYTES_MAX)
+    }
+
+    fn whole(
+        &self,
+        mut answer: impl BufRead,
+        path: &str,
+        bytes_max: u64,
+    ) -> Result<Vec<u8>, Refusal> {
         let mut body = Vec::new();
         let read = answer.by_ref().take(bytes_max + 1).read_to_end(&mut body);
         read.map_err(|error| self.unreached(&error))?;
@@ -127,12 +151,23 @@ impl Remote {
     ///
     /// As for [`Remote::get`].
     pub fn open(&self, method: &str, path: &str) -> Result<impl BufRead + use<>, Refusal> {
+        self.exchange(method, path, "", b"")
+    }
+
+    fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: &[u8],
+    ) -> Result<BufReader<TcpStream>, Refusal> {
         let listen = self.listen;
-        let mut answer = self.send(method, path).map_err(|error| self.unreached(&error))?;
+        let sent = self.send(method, path, fields, body);
+        let mut answer = sent.map_err(|error| self.unreached(&error))?;
         let head = head(&mut answer).map_err(|error| self.unreached(&error))?;
         let status = status_of(&head)
             .ok_or_else(|| failed(format!("what answers on {listen} does not speak HTTP")))?;
-        if status == 200 {
+        if (200..300).contains(&status) {
             return Ok(answer);
         }
         let hint = match status {
@@ -143,7 +178,13 @@ impl Remote {
         Err(failed(format!("{listen} answers with status {status}{hint}")))
     }
 
-    fn send(&self, method: &str, path: &str) -> io::Result<BufReader<TcpStream>> {
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: &[u8],
+    ) -> io::Result<BufReader<TcpStream>> {
         let wait = Duration::from_millis(REMOTE_WAIT_MS);
         let mut stream = TcpStream::connect_timeout(&self.listen, wait)?;
         stream.set_read_timeout(Some(wait))?;
@@ -152,9 +193,11 @@ impl Remote {
         let listen = self.listen;
         let request = format!(
             "{method} {path} HTTP/1.0\r\nHost: {listen}\r\nAuthorization: Basic {credentials}\r\n\
-             Content-Length: 0\r\n\r\n"
+             {fields}Content-Length: {}\r\n\r\n",
+            body.len()
         );
         stream.write_all(request.as_bytes())?;
+        stream.write_all(body)?;
         Ok(BufReader::new(stream))
     }
 

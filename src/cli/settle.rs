@@ -13,14 +13,16 @@ use crate::cli::args::{LISTEN_DEFAULT, StartArgs, data_dir};
 use crate::cli::exit;
 use crate::config::database::{Database, MASK, Secret};
 use crate::config::guard::GuardPlan;
-use crate::config::{Entry, Loaded, LogFormat, Settings};
+use crate::config::{Loaded, LogFormat, Settings};
+use crate::env::alerting::Alerting;
 use crate::env::original::{
     CHECK_INTERVAL_MS_DEFAULT, Original, PORT_DEFAULT, RowDefaults, TimeSeries,
 };
 use crate::env::{Env, Origin};
+use crate::feed::slices::Slice;
 use crate::limits::{
-    HIST_INTERVAL_MS_DEFAULT, INFLIGHT_DEFAULT, INFLIGHT_MIN, RESULTS_AGE_MS_DEFAULT, SHARDS_MAX,
-    TIMEOUT_WEB_MS_ORIGINAL,
+    HIST_INTERVAL_MS_DEFAULT, INFLIGHT_DEFAULT, INFLIGHT_MIN, PERFORMANCE_ROUND_MAX,
+    RESULTS_AGE_MS_DEFAULT, SHARDS_MAX, TIMEOUT_WEB_MS_ORIGINAL,
 };
 use crate::monitor::row::written::show_ms;
 
@@ -85,8 +87,25 @@ impl Selection {
         Selection { limit, chunk }
     }
 
+    /// How many monitors of a list have to be looked at: no engine is given more at once than
+    /// `PERFORMANCE_ROUND_MAX`.
+    pub fn end(&self) -> usize {
+        let chunk = self
+            .chunk
+            .map_or(PERFORMANCE_ROUND_MAX, |chunk| chunk.number.saturating_mul(chunk.size));
+        chunk.min(self.limit.unwrap_or(usize::MAX))
+    }
+
+    /// The same as parts of the original's table.
+    pub fn slices(&self) -> Vec<Slice> {
+        let limit = self.limit.map(|limit| Slice { number: 1, size: limit as u64 });
+        let chunk =
+            self.chunk.map(|chunk| Slice { number: chunk.number as u64, size: chunk.size as u64 });
+        limit.into_iter().chain(chunk).collect()
+    }
+
     /// Leaves the chosen ones.
-    pub fn apply(&self, monitors: &mut Vec<Entry>) {
+    pub fn apply<T>(&self, monitors: &mut Vec<T>) {
         monitors.truncate(self.limit.unwrap_or(usize::MAX));
         if let Some(Chunk { number, size }) = self.chunk {
             let start = (number - 1).saturating_mul(size).min(monitors.len());
@@ -159,6 +178,10 @@ pub struct Settled {
     pub log_level: String,
     /// Where monitors and results are kept.
     pub database: Database,
+    /// A way to it past a pooler.
+    pub direct: Option<Database>,
+    /// True where the original's table is polled, whatever it could tell.
+    pub only_polls: bool,
     /// Folder that latency histograms are written to on a schedule; `None` for no schedule.
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
@@ -173,6 +196,8 @@ pub struct Settled {
     pub password: Option<Secret>,
     /// Host of the dashboard's Home link.
     pub domain: String,
+    /// What the original's variables say about telling people.
+    pub alerting: Alerting,
     /// The one file for all lines of the original's log.
     pub log_file: Option<PathBuf>,
     /// The roots that handshakes trust, where a `.env` file names them.
@@ -254,11 +279,21 @@ impl<'a> Layers<'a> {
         let listen = self.listen(file, selection)?;
         let (retention_days, log_format, log_level) = self.keeping(file)?;
         let database = self.database(file);
+        let only_polls = self.only_polls()?;
         let (hist_dir, hist_interval_ms) = self.histograms(file)?;
         let guard = self.guard(file, &database)?;
         self.rest(selection);
-        let Original { time_series, admin, password, domain, log_file, row_defaults, .. } =
-            self.original.clone();
+        let Original {
+            direct,
+            time_series,
+            admin,
+            password,
+            domain,
+            alerting,
+            log_file,
+            row_defaults,
+            ..
+        } = self.original.clone();
         // What is in the process environment is read by the certificate loader itself.
         let in_file = |name| self.env.get(name).is_some_and(|var| var.origin != Origin::Process);
         let roots = self.original.roots.clone().filter(|_| in_file("SSL_CERT_FILE"));
@@ -273,6 +308,8 @@ impl<'a> Layers<'a> {
             log_format,
             log_level,
             database,
+            direct,
+            only_polls,
             hist_dir,
             hist_interval_ms,
             guard,
@@ -280,6 +317,7 @@ impl<'a> Layers<'a> {
             admin,
             password,
             domain,
+            alerting,
             log_file,
             roots,
             row_defaults,
@@ -505,6 +543,18 @@ impl<'a> Layers<'a> {
         Ok((folder, millis))
     }
 
+    fn only_polls(&mut self) -> Result<bool, Refusal> {
+        let (only_polls, from) = match self.env.value("ENGINE_FEED") {
+            None => (false, Source::Default),
+            Some(word @ ("auto" | "poll")) => {
+                (word == "poll", self.variable("ENGINE_FEED").unwrap_or(Source::Default))
+            }
+            Some(word) => return Err(unfit(format!("ENGINE_FEED={word}: write auto or poll"))),
+        };
+        self.show("feed", if only_polls { "poll" } else { "auto" }, from);
+        Ok(only_polls)
+    }
+
     /// What only the original's variables give, and the selection.
     fn rest(&mut self, selection: Selection) {
         let Original {
@@ -532,6 +582,12 @@ impl<'a> Layers<'a> {
         for (setting, value) in values {
             let from = self.original_source(setting);
             self.show(setting, value, from);
+        }
+        for setting in ["telegram", "email", "firebase"] {
+            let channels = &self.original.alerting.channels;
+            let made = channels.iter().any(|channel| channel.name == setting);
+            let from = self.original_source(setting);
+            self.show(setting, if made { "on" } else { "off" }, from);
         }
         let from = |given: bool, flag| if given { Source::Flag(flag) } else { Source::Default };
         let limit = selection.limit.map_or("all".to_owned(), |limit| limit.to_string());

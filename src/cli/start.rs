@@ -3,31 +3,33 @@
 //! Owns: the steps of a start; the demo. Everything that is wrong before the
 //! start is told with what to do about it, and the exit code says that another try is in vain.
 
-use std::fs;
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use crate::alert::Alerts;
+use crate::api::v1::writes;
+use crate::boot::backend::Backend;
 use crate::boot::{Applied, Engine, Options};
 use crate::cli::api_setup::{self, SetupError};
 use crate::cli::args::StartArgs;
 use crate::cli::feed::Feed;
 use crate::cli::instance::Instance;
+use crate::cli::origin::{self, Found, Origin};
 use crate::cli::settle::{Layers, Refusal, Settled, failed, unfit};
 use crate::cli::style::Style;
-use crate::cli::{doctor, exit, logs, original_log};
-use crate::config::database::Database;
-use crate::config::{Loaded, Settings};
+use crate::cli::{alerting, doctor, exit, logs, original_log};
+use crate::config::Loaded;
 use crate::control::histograms::{Histograms, Plan};
 use crate::control::{self, Control, Listener, Served};
-use crate::farm::Farm;
-use crate::farm::demo::{DEMO_BEHAVIOURS, demo_monitors};
+use crate::feed;
 use crate::logs::Logs;
-use crate::messages::changes;
+use crate::messages::{Changes, changes};
+use crate::metrics::delta::DeltaTimes;
 use crate::monitor::row::Interner;
+use crate::pg::PgOptions;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
 use crate::sample::Transition;
@@ -47,29 +49,11 @@ pub fn run(args: &StartArgs, style: &Style) -> u8 {
     }
 }
 
-/// Where the monitors come from.
-enum Origin {
-    File(PathBuf),
-    Demo(Farm, PathBuf),
-}
-
-impl Origin {
-    fn load(&self, interner: &mut Interner) -> Result<Loaded, String> {
-        let loaded = match self {
-            Origin::File(path) => Loaded::read(path, interner),
-            Origin::Demo(farm, ca_file) => {
-                Loaded::parse(Arc::from("demo"), &demo_monitors(farm, ca_file), interner)
-            }
-        };
-        loaded.map_err(|error| error.to_string())
-    }
-}
-
 fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
     let mut interner = Interner::default();
     let allowed = placement::shard_cpus(None).map_err(unfit)?.len();
     let layers = Layers::read(args, allowed)?;
-    let (origin, mut loaded, settled) = origin(args, layers, &mut interner)?;
+    let Found { origin, mut loaded, backend, settled } = origin::find(args, layers, &mut interner)?;
     settled.choose(&mut loaded, &mut interner);
     let live = args.demo && io::stdout().is_terminal();
     let log_file = live.then(|| settled.data_dir.join("engine.log"));
@@ -81,7 +65,8 @@ fn start(args: &StartArgs, style: &Style) -> Result<(), Refusal> {
     });
     let original = original.map_err(unfit)?;
     settled.notes.iter().for_each(|note| tracing::warn!("{note}"));
-    let run = Run { args, style, origin, settled, logs: original.as_ref().map(|log| &log.logs) };
+    let logs = original.as_ref().map(|log| &log.logs);
+    let run = Run { args, style, origin, backend, settled, logs };
     let ended = run.run(loaded, &mut interner);
     if let Err(Refusal { text, .. }) = &ended
         && original.is_some()
@@ -99,28 +84,33 @@ struct Run<'a> {
     args: &'a StartArgs,
     style: &'a Style,
     origin: Origin,
+    backend: Backend,
     settled: Settled,
     logs: Option<&'a Logs>,
 }
 
 impl Run<'_> {
     fn run(self, loaded: Loaded, interner: &mut Interner) -> Result<(), Refusal> {
-        let Run { args, style, origin, settled, logs } = self;
-        let options = options(&settled)?;
+        let Run { args, style, origin, backend, settled, logs } = self;
+        let options = options(&settled, backend)?;
         let listen = Listener::bind(settled.listen).map_err(unfit)?;
         let address = listen.address().map_err(unfit)?;
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
-        let mut engine = Engine::start(&options, log_transitions).map_err(unfit)?;
+        let channels = alerting::channels(&loaded.channels, &settled).map_err(unfit)?;
+        let mut engine = Engine::start(&options, log_transitions)
+            .map_err(|error| if error.is_passing() { failed(error) } else { unfit(error) })?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
-        let served = match fill(&mut engine, &settled, loaded, &asked_to_stop, logs) {
-            Ok(served) => served,
-            Err(error) => {
-                let ended = engine.finish();
-                return Err(failed(format!(
-                    "{error}{}",
-                    ended.err().map_or(String::new(), |more| format!("; {more}"))
-                )));
-            }
+        let readers = options.backend.readers(&options.data_dir);
+        let alerts = match alerting::begin(channels, &settled, readers, &engine) {
+            Ok(alerts) => alerts,
+            Err(error) => return Err(unfit(ended_early(engine, error))),
+        };
+        let (changes, inbox) = changes();
+        let filler = Filler { settled: &settled, options: &options, logs, changes };
+        let filled = filler.fill(&mut engine, &origin, loaded, interner, &asked_to_stop);
+        let (mut served, rows) = match filled {
+            Ok(filled) => filled,
+            Err(error) => return Err(failed(ended_early(engine, error))),
         };
         let started = || {
             tracing::info!(
@@ -136,22 +126,34 @@ impl Run<'_> {
                 Feed::start(&options.data_dir, address, engine.published(), style.clone())
                     .map_err(failed)?,
             ),
-            Origin::File(_) => None,
+            Origin::File(_) | Origin::Table(_) => None,
         };
         let until = args.duration.map(|duration| std::time::Instant::now() + duration);
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
             let asked = asked_to_stop.load(Ordering::Relaxed);
-            watched || asked || until.is_some_and(|until| std::time::Instant::now() >= until)
+            let silent = alerts.as_ref().is_some_and(Alerts::is_finished);
+            watched
+                || asked
+                || silent
+                || until.is_some_and(|until| std::time::Instant::now() >= until)
         };
         let reload = |engine: &mut Engine| {
             reload(engine, &origin, &settled, interner);
-            logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
+            alerts.iter().for_each(|alerts| alerts.teller().monitors_changed());
+            logs.into_iter().for_each(|logs| tell_facts(logs, &options));
         };
+        served.alerts = alerts.as_ref().map(Alerts::counters);
         let histograms = Histograms::new(engine.published(), hist_plan(&settled));
-        let (_changes, inbox) = changes();
         let control = Control { started, reload, changes: inbox, stop, histograms };
         let ended = control::run(engine, listen, served, control);
+        if let Some(rows) = rows {
+            rows.stop();
+        }
+        // After the engine: its last changes go into the outbox too.
+        if let Some(alerts) = alerts {
+            alerts.stop();
+        }
         if let Some(feed) = feed {
             feed.end();
         }
@@ -159,21 +161,74 @@ impl Run<'_> {
     }
 }
 
-/// Sets up the API and gives the engine its monitors, in this order: no result is missed.
-fn fill(
-    engine: &mut Engine,
-    settled: &Settled,
-    loaded: Loaded,
-    stop: &Arc<AtomicBool>,
-    logs: Option<&Logs>,
-) -> Result<Served, SetupError> {
-    let served = api_setup::served(settled, engine, Arc::clone(stop))?;
-    if let Some(logs) = logs.cloned() {
-        engine.store().tap(move |batches| logs.record(batches))?;
+/// Ends an engine that was not filled, and says both why and what came of it.
+fn ended_early(engine: Engine, error: impl ToString) -> String {
+    let ended = engine.finish().err();
+    format!("{}{}", error.to_string(), ended.map_or(String::new(), |more| format!("; {more}")))
+}
+
+/// What gives the engine its monitors.
+struct Filler<'a> {
+    settled: &'a Settled,
+    options: &'a Options,
+    logs: Option<&'a Logs>,
+    changes: Changes,
+}
+
+impl Filler<'_> {
+    /// Sets up the API and gives the engine its monitors, in this order: no result is missed.
+    fn fill(
+        self,
+        engine: &mut Engine,
+        origin: &Origin,
+        loaded: Loaded,
+        interner: &mut Interner,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<(Served, Option<feed::Feed>), SetupError> {
+        let Filler { settled, options, logs, changes } = self;
+        let readers = options.backend.readers(&options.data_dir);
+        let (stop, to_control) = (Arc::clone(stop), changes.clone());
+        let mut served = api_setup::served(settled, engine, readers, stop, to_control)?;
+        if let Some(logs) = logs.cloned() {
+            engine.store().tap(move |batches| logs.record(batches))?;
+        }
+        let added = api_setup::added(&*served.v1.readers, interner);
+        let Origin::Table(database) = origin else {
+            log_applied(&engine.apply(SOURCE, loaded)?);
+            apply_added(engine, added?)?;
+            logs.into_iter().for_each(|logs| tell_facts(logs, options));
+            return Ok((served, None));
+        };
+        match added {
+            Ok(added) => apply_added(engine, added)?,
+            // The server may be away: the rows of the table are known from a copy, these are not.
+            Err(error) => tracing::warn!(%error, "monitors added over the API do not run yet"),
+        }
+        logs.into_iter().for_each(|logs| tell_facts(logs, options));
+        let deltas = DeltaTimes::default();
+        served.deltas = Some(deltas.clone());
+        engine.store().tap(move |batches| deltas.record(batches))?;
+        let wanted = feed::Wanted {
+            database: PgOptions::clone(database),
+            data_dir: options.data_dir.clone(),
+            defaults: settled.row_defaults,
+            slices: settled.selection.slices(),
+            only_polls: settled.only_polls,
+        };
+        let links = feed::Links { store: engine.store(), changes, logs: logs.cloned() };
+        let rows = feed::Feed::start(wanted, links).map_err(SetupError::System)?;
+        let counters = rows.counters();
+        served.counts = Box::new(move || counters.by_name());
+        Ok((served, Some(rows)))
     }
-    log_applied(&engine.apply(SOURCE, loaded)?);
-    logs.into_iter().for_each(|logs| tell_facts(logs, &settled.data_dir));
-    Ok(served)
+}
+
+/// Runs the monitors that were added over the API.
+fn apply_added(engine: &mut Engine, added: Loaded) -> Result<(), SetupError> {
+    if !added.monitors.is_empty() {
+        log_applied(&engine.apply(writes::SOURCE, added)?);
+    }
+    Ok(())
 }
 
 fn hist_plan(settled: &Settled) -> Plan {
@@ -184,69 +239,22 @@ fn hist_plan(settled: &Settled) -> Plan {
     }
 }
 
-fn tell_facts(logs: &Logs, data_dir: &Path) {
-    match original_log::facts(data_dir) {
+/// On a thread of its own: a reader may not wait on the one that serves the API.
+fn tell_facts(logs: &Logs, options: &Options) {
+    let readers = options.backend.readers(&options.data_dir);
+    let facts = std::thread::scope(|scope| {
+        scope.spawn(|| original_log::facts(&*readers)).join().unwrap_or_else(|panic| {
+            std::panic::resume_unwind(panic);
+        })
+    });
+    match facts {
         Ok(facts) => logs.know(facts),
-        Err(error) => tracing::error!("log files of monitors are not written: {error}"),
+        Err(error) => tracing::error!("log files lack what was known of monitors: {error}"),
     }
 }
-
-/// Where the monitors come from, what they are, and all that is settled.
-fn origin(
-    args: &StartArgs,
-    layers: Layers<'_>,
-    interner: &mut Interner,
-) -> Result<(Origin, Loaded, Settled), Refusal> {
-    if args.demo {
-        let settled = layers.settle(&Settings::default())?;
-        let folder = &settled.data_dir;
-        let farm = Farm::start(IpAddr::V4(Ipv4Addr::LOCALHOST), DEMO_BEHAVIOURS).map_err(failed)?;
-        let ca_file = folder.join("demo-ca.pem");
-        let written = fs::create_dir_all(folder).and_then(|()| fs::write(&ca_file, farm.ca_pem()));
-        written.map_err(|error| {
-            let file = ca_file.display();
-            unfit(format!("{file}: {error}; give a --data-dir that can be written"))
-        })?;
-        let origin = Origin::Demo(farm, ca_file);
-        let loaded = origin.load(interner).map_err(unfit)?;
-        return Ok((origin, loaded, settled));
-    }
-    let (loaded, mut settled, path) = from_file(layers, interner)?;
-    if settled.database != Database::Sqlite {
-        settled.notes.push(format!(
-            "the monitors of {} are taken; the database {} is not used",
-            path.display(),
-            settled.database
-        ));
-    }
-    Ok((Origin::File(path), loaded, settled))
-}
-
-/// The file of monitors, and all that is settled with its help.
-pub(super) fn from_file(
-    layers: Layers<'_>,
-    interner: &mut Interner,
-) -> Result<(Loaded, Settled, PathBuf), Refusal> {
-    let Some(path) = layers.config() else {
-        let settled = layers.settle(&Settings::default())?;
-        return Err(match settled.database {
-            Database::Sqlite => unfit(NO_MONITORS),
-            database => unfit(format!(
-                "{database}: this version takes its monitors from a file: give one with --config \
-                 FILE (examples/monitors.yaml shows every key)"
-            )),
-        });
-    };
-    let loaded = Loaded::read(&path, interner).map_err(unfit)?;
-    let settled = layers.settle(&loaded.settings)?;
-    Ok((loaded, settled, path))
-}
-
-const NO_MONITORS: &str = "no monitors: give a file with --config FILE (examples/monitors.yaml \
-    shows every key), or try `engine start --demo`";
 
 /// Looks at the host and settles what the engine is started with.
-fn options(settled: &Settled) -> Result<Options, Refusal> {
+fn options(settled: &Settled, backend: Backend) -> Result<Options, Refusal> {
     let cpus = placement::shard_cpus(settled.cores).map_err(unfit)?;
     look_at_host(&cpus, &settled.data_dir, settled.max_in_flight)?;
     let descriptors = preflight::raise_descriptor_limit().map_err(unfit)?;
@@ -258,7 +266,7 @@ fn options(settled: &Settled) -> Result<Options, Refusal> {
     }
     let (data_dir, roots) = (settled.data_dir.clone(), settled.roots.clone());
     let guard = settled.guard.clone();
-    Ok(Options { data_dir, cpus, in_flight_max, retention, guard, roots })
+    Ok(Options { data_dir, backend, cpus, in_flight_max, retention, guard, roots })
 }
 
 fn look_at_host(cpus: &[usize], data_dir: &Path, in_flight: usize) -> Result<(), Refusal> {
@@ -276,6 +284,9 @@ fn look_at_host(cpus: &[usize], data_dir: &Path, in_flight: usize) -> Result<(),
 
 /// An invalid file changes nothing: the monitors that run go on as they are.
 fn reload(engine: &mut Engine, origin: &Origin, settled: &Settled, interner: &mut Interner) {
+    if let Origin::Table(database) = origin {
+        return tracing::info!("nothing to reload: {database} is followed as it changes");
+    }
     let mut loaded = match origin.load(interner) {
         Ok(loaded) => loaded,
         Err(problem) => {

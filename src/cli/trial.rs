@@ -15,16 +15,18 @@ use crate::cli::args::StartArgs;
 use crate::cli::check;
 use crate::cli::check_report;
 use crate::cli::exit;
-use crate::cli::settle::{Layers, Refusal, failed, unfit};
-use crate::cli::start::from_file;
+use crate::cli::origin::{self, Found, Origin};
+use crate::cli::settle::{Layers, Refusal, Settled, failed, unfit};
 use crate::cli::style::Style;
 use crate::clock::wall_millis;
+use crate::feed::once::{self, Enabled};
 use crate::ids::MonitorId;
 use crate::limits::PERFORMANCE_ROUND_MAX;
 use crate::monitor::Monitor;
 use crate::monitor::message::{Told, attempt_message, details_json, message};
 use crate::monitor::row::{Checked, Interner};
 use crate::net::trust::Trust;
+use crate::pg::PgOptions;
 use crate::placement;
 use crate::preflight;
 use crate::sample::CheckResult;
@@ -53,17 +55,35 @@ fn ended(result: Result<(), Refusal>) -> u8 {
 fn enabled(args: &StartArgs) -> Result<(Vec<Checked>, Trust), Refusal> {
     let mut interner = Interner::default();
     let allowed = placement::shard_cpus(None).map_err(unfit)?.len();
-    let (mut loaded, settled, path) = from_file(Layers::read(args, allowed)?, &mut interner)?;
+    let found = origin::find(args, Layers::read(args, allowed)?, &mut interner)?;
+    let Found { origin, mut loaded, settled, .. } = found;
     settled.notes.iter().for_each(|note| eprintln!("note: {note}"));
-    settled.choose(&mut loaded, &mut interner);
-    loaded.problems().iter().for_each(|problem| eprintln!("note: {problem}"));
-    let good = loaded.monitors.into_iter().filter_map(|entry| entry.checked.ok());
-    let enabled: Vec<_> = good.filter(|checked| !checked.paused).collect();
+    let enabled = match &origin {
+        Origin::Table(database) => of_table(database, &settled)?,
+        Origin::File(_) | Origin::Demo(..) => {
+            settled.choose(&mut loaded, &mut interner);
+            loaded.problems().iter().for_each(|problem| eprintln!("note: {problem}"));
+            let good = loaded.monitors.into_iter().filter_map(|entry| entry.checked.ok());
+            good.filter(|checked| !checked.paused).collect()
+        }
+    };
     if enabled.is_empty() {
-        return Err(failed(format!("{}: no monitor is enabled", path.display())));
+        let place = settled.config.map(|path| path.display().to_string());
+        let place = place.unwrap_or_else(|| settled.database.to_string());
+        return Err(failed(format!("{place}: no monitor is enabled")));
     }
     preflight::raise_descriptor_limit().map_err(failed)?;
     Ok((enabled, Trust::of(settled.roots.as_deref()).map_err(unfit)?))
+}
+
+fn of_table(database: &PgOptions, settled: &Settled) -> Result<Vec<Checked>, Refusal> {
+    let found = once::enabled(database, &settled.row_defaults, settled.selection.end());
+    let Enabled { mut monitors, problems } = found.map_err(failed)?;
+    for (id, problem) in problems {
+        eprintln!("note: monitor {id}: {problem}");
+    }
+    settled.selection.apply(&mut monitors);
+    Ok(monitors)
 }
 
 fn one_check(args: &StartArgs, style: &Style) -> Result<(), Refusal> {

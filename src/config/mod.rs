@@ -13,9 +13,12 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use crate::limits::{CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX};
+use crate::limits::{
+    CHANNELS_MAX, CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX, MONITOR_CHANNELS_MAX,
+};
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
 
+pub mod channels;
 pub mod database;
 pub mod guard;
 mod settings;
@@ -24,6 +27,7 @@ mod yaml;
 pub use settings::{LogFormat, Settings};
 pub use yaml::Place;
 
+use channels::ChannelSpec;
 use yaml::{Data, Event, Events, Node, SyntaxError};
 
 /// One thing that is wrong, and where.
@@ -100,6 +104,8 @@ pub struct Entry {
 pub struct Loaded {
     /// Settings of the engine; a setting that is not given is absent.
     pub settings: Settings,
+    /// The ways over which people are told.
+    pub channels: Vec<ChannelSpec>,
     /// The monitors, good and bad, in the order of the file.
     pub monitors: Vec<Entry>,
 }
@@ -156,6 +162,15 @@ fn distinct<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<&'a Problem>
     problems.filter(|problem| seen.insert(key(problem))).collect()
 }
 
+/// Channels that variables of the original make, not the file.
+const OF_VARIABLES: &[&str] = &["telegram", "email", "firebase"];
+
+/// Where the value of a key stands, else the map that lacks it.
+fn place_within(map: &Node, key: &str) -> Place {
+    let Data::Map(entries) = &map.data else { return map.place };
+    entries.iter().find(|(name, ..)| name == key).map_or(map.place, |(_, _, value)| value.place)
+}
+
 /// Why reading ends early.
 enum Stop {
     Syntax(SyntaxError),
@@ -182,6 +197,7 @@ struct Written {
 struct Draft {
     file: Arc<str>,
     settings: Settings,
+    channels: Vec<ChannelSpec>,
     defaults: Written,
     monitors: Vec<Written>,
     /// What is wrong outside of monitors.
@@ -224,8 +240,12 @@ impl Draft {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_guard(&node);
                 }
+                "channels" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.read_channels(&node);
+                }
                 _ => {
-                    let known = ["monitors", "defaults", "settings", "guard"];
+                    let known = ["monitors", "defaults", "settings", "guard", "channels"];
                     let error = RowError::unknown_key(&key, &known);
                     self.problems.push(self.problem(at, error));
                     events.node(CONFIG_MONITOR_BYTES_MAX)?;
@@ -383,6 +403,56 @@ impl Draft {
         self.problems.append(&mut problems);
     }
 
+    fn read_channels(&mut self, node: &Node) {
+        let items = match &node.data {
+            Data::Null => return,
+            Data::List(items) if items.len() <= CHANNELS_MAX => items,
+            _ => {
+                let fix = format!("write a list of at most {CHANNELS_MAX} channels");
+                let error = RowError::new("channels", "", "is no list of channels", fix);
+                return self.problems.push(self.problem(node.place, error));
+            }
+        };
+        for item in items {
+            let mut problems = Vec::new();
+            let value = self.value(item, &mut problems);
+            self.problems.append(&mut problems);
+            let Some(map) = value.as_ref().and_then(Value::as_object) else {
+                let error = RowError::new("channels", "", "not a map", "write keys with values");
+                self.problems.push(self.problem(item.place, error));
+                continue;
+            };
+            match ChannelSpec::read(map) {
+                Ok(spec) if self.channels.iter().any(|known| known.name == spec.name) => {
+                    let problem = "is the name of another channel too";
+                    let error = RowError::new("name", &spec.name, problem, "write another name");
+                    self.problems.push(self.problem(item.place, error));
+                }
+                Ok(spec) => self.channels.push(spec),
+                Err(errors) => {
+                    let place = |error: &RowError| place_within(item, &error.field);
+                    let problems: Vec<_> =
+                        errors.into_iter().map(|e| self.problem(place(&e), e)).collect();
+                    self.problems.extend(problems);
+                }
+            }
+        }
+    }
+
+    /// What is wrong with the channels that a monitor names.
+    fn unknown_channel(&self, row: &MonitorRow) -> Option<RowError> {
+        let names = row.alerts.as_ref()?;
+        if names.len() > MONITOR_CHANNELS_MAX {
+            let fix = format!("write at most {MONITOR_CHANNELS_MAX}");
+            return Some(RowError::new("alerts", "", "are too many", fix));
+        }
+        let known: Vec<&str> = self.channels.iter().map(|spec| spec.name.as_str()).collect();
+        let known = [&known[..], OF_VARIABLES].concat();
+        let unknown = names.iter().find(|name| !known.contains(&name.as_str()))?;
+        let fix = format!("write one of {}", known.join(", "));
+        Some(RowError::new("alerts", unknown, "is not a channel", fix))
+    }
+
     /// Fills in the defaults and checks every monitor.
     fn finish(mut self, interner: &mut Interner) -> Result<Loaded, FileError> {
         let mut lines_of_names: HashMap<String, u32> = HashMap::with_capacity(self.monitors.len());
@@ -399,6 +469,12 @@ impl Draft {
             };
             if let Ok(checked) = &checked {
                 written.row.name = Some(checked.about.name.clone());
+            }
+            if let Some(error) = self.unknown_channel(&written.row) {
+                match &mut checked {
+                    Ok(_) => checked = Err(vec![error]),
+                    Err(errors) => errors.push(error),
+                }
             }
             let line = written.place.line;
             if let Some(name) = &written.row.name
@@ -424,7 +500,8 @@ impl Draft {
             };
             monitors.push(Entry { row: written.row, line, checked });
         }
-        let loaded = Loaded { settings: self.settings, monitors };
+        let (settings, channels) = (self.settings, self.channels);
+        let loaded = Loaded { settings, channels, monitors };
         if self.problems.is_empty() {
             return Ok(loaded);
         }

@@ -1,9 +1,9 @@
 //! The original's API on the engine's own store and shards.
 //!
-//! Owns: which of our numbers stands for which of the original's. Opens the store for each look:
-//! a reader holds nothing that the writer waits for.
+//! Owns: which of our numbers stands for which of the original's, and one reader of the store,
+//! which holds nothing that the writer waits for.
 
-use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::api::legacy::view::{Item, LegacyView, Totals, Worker};
 use crate::metrics::snapshot::Published;
@@ -11,34 +11,29 @@ use crate::metrics::streaks::Streaks;
 use crate::monitor::Kind;
 use crate::sample::{CheckResult, Code, Verdict};
 use crate::store::view::{Filter, MonitorView};
-use crate::store::{Read, SqliteReader, StoreError};
+use crate::store::{OpenReader, Read, StoreError};
 
-/// Rows of the SQLite file in a data folder, with what the shards publish.
-#[derive(Debug)]
+/// Rows of the store, with what the shards publish.
 pub struct StoreView {
-    /// The data folder.
-    pub data_dir: PathBuf,
+    /// Opens the store.
+    pub readers: Arc<dyn OpenReader>,
+    /// The reader of the last look.
+    pub reader: Mutex<Option<Box<dyn Read + Send>>>,
     /// Where the snapshots of the shards are found.
     pub shards: Vec<Published>,
     /// Failed checks in a row.
     pub streaks: Streaks,
 }
 
-fn words(error: StoreError) -> String {
-    error.to_string()
-}
-
 impl LegacyView for StoreView {
     fn totals(&self) -> Result<Totals, String> {
-        let reader = SqliteReader::open(&self.data_dir).map_err(words)?;
-        let (total, enabled, running) = reader.totals().map_err(words)?;
+        let (total, enabled, running) = self.look(|reader| reader.totals())?;
         Ok(Totals { total, enabled, running })
     }
 
     fn items(&self, limit: usize, offset: usize) -> Result<Vec<Item>, String> {
         let filter = Filter { limit, offset, by_id: true, ..Filter::default() };
-        let mut reader = SqliteReader::open(&self.data_dir).map_err(words)?;
-        let monitors = reader.monitors(&filter).map_err(words)?;
+        let monitors = self.look(|reader| reader.monitors(&filter))?;
         Ok(monitors.into_iter().map(|monitor| self.item(monitor)).collect())
     }
 
@@ -56,6 +51,19 @@ impl LegacyView for StoreView {
 }
 
 impl StoreView {
+    /// Asks the reader; after an error the next look opens another.
+    fn look<T>(
+        &self,
+        ask: impl FnOnce(&mut dyn Read) -> Result<T, StoreError>,
+    ) -> Result<T, String> {
+        let mut kept = self.reader.lock().unwrap_or_else(PoisonError::into_inner);
+        let reader = kept.take().map_or_else(|| self.readers.open(), Ok);
+        let mut reader = reader.map_err(|error| error.to_string())?;
+        let answer = ask(&mut *reader).map_err(|error| error.to_string())?;
+        *kept = Some(reader);
+        Ok(answer)
+    }
+
     fn item(&self, monitor: MonitorView) -> Item {
         let enabled = monitor.verdict != Verdict::Paused;
         Item {
@@ -69,9 +77,8 @@ impl StoreView {
             target: monitor.target,
             last_check_ms: monitor.last_check_ms,
             interval_s: monitor.interval_ms / 1_000,
-            // Rows of a file have neither owner nor end of pause.
-            user_id: None,
-            stop_to_ms: None,
+            user_id: monitor.user_id,
+            stop_to_ms: monitor.stop_to_ms,
             count_online: monitor.counts.up,
             count_offline: monitor.counts.down,
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use crate::limits::ENV_FILE_BYTES_MAX;
 
+pub mod alerting;
 pub mod dotenv;
 
 pub mod original;

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use super::alerting::{self, Alerting};
 use super::{Env, truth};
 use crate::config::Loaded;
 use crate::config::database::{Database, NOT_MYSQL, Secret};
@@ -65,34 +66,11 @@ const WITHOUT_EFFECT: &[&str] = &[
     "ICMP_PING_TIMEOUT",
     "TCP_PORT_TIMEOUT",
     "SSL_CHECK_TIMEOUT",
-    "TELEGRAM_BOT_TOKEN",
-    "TELEGRAM_CHAT_ID",
     "TELEGRAM_ENABLED",
     "TELEGRAM_THROTTLE_ENABLED",
-    "TELEGRAM_THROTTLE_SECONDS",
-    "EXTENDED_ALERT_INTERVAL_MINUTES",
-    "COUNT_SEND_ALERT_BEFORE_EXTENDED_INTERVAL",
     "CONSECUTIVE_ERROR_THRESHOLD",
-    "WEBHOOK_ENABLED",
-    "WEBHOOK_TIMEOUT",
     "WEBHOOK_MAX_RETRIES",
-    "WEBHOOK_THROTTLE_SECONDS",
-    "WEBHOOK_THROTTLE_ENABLED",
     "FIREBASE_NOTIFICATIONS_ENABLED",
-    "FIREBASE_THROTTLE_ENABLED",
-    "FIREBASE_THROTTLE_SECONDS",
-    "FIREBASE_SERVICE_ACCOUNT_PATH",
-    "SMTP_ENABLED",
-    "SMTP_HOST",
-    "SMTP_PORT",
-    "SMTP_USE_TLS",
-    "SMTP_FROM_NAME",
-    "SMTP_ACCOUNT_1_EMAIL",
-    "SMTP_ACCOUNT_1_PASSWORD",
-    "SMTP_ACCOUNT_2_EMAIL",
-    "SMTP_ACCOUNT_2_PASSWORD",
-    "SMTP_ACCOUNT_3_EMAIL",
-    "SMTP_ACCOUNT_3_PASSWORD",
     "EMAIL_THROTTLE_SECONDS",
     "MAX_WORKER_THREADS",
 ];
@@ -117,6 +95,8 @@ pub struct Original {
     pub in_use: bool,
     /// The database; `None` where no variable names one.
     pub database: Option<Database>,
+    /// A way to the database past a pooler; `None` where there is none.
+    pub direct: Option<Database>,
     /// The time series.
     pub time_series: TimeSeries,
     /// Threads; `None` where none are asked for.
@@ -135,6 +115,8 @@ pub struct Original {
     pub roots: Option<PathBuf>,
     /// Host of the dashboard's Home link.
     pub domain: String,
+    /// Telling people.
+    pub alerting: Alerting,
     /// Defaults of rows with the original's preset.
     pub row_defaults: RowDefaults,
     /// Names that are set and change nothing.
@@ -203,6 +185,8 @@ impl Original {
     pub fn read(env: &Env, cpus: usize) -> Result<Original, String> {
         let mut reader = Reader { env, notes: env.notes.clone() };
         let database = reader.database()?;
+        let direct = env.value("DATABASE_DIRECT_URL").map(Database::read).transpose();
+        let direct = direct.map_err(|error| format!("DATABASE_DIRECT_URL: {error}"))?;
         let concurrent = reader.number("ASYNC_MAX_CONCURRENT", 1..=ENV_IN_FLIGHT_MAX);
         let (threads, in_flight) = reader.threads(cpus, concurrent);
         let second = 1_000;
@@ -219,11 +203,13 @@ impl Original {
             checks: reader.truth("TIMESCALEDB_LOG_CHECKS", true),
             metrics: reader.truth("TIMESCALEDB_LOG_METRICS", true),
         };
+        let alerting = Alerting::read(env, &mut reader.notes);
         let set = |names: &[&str]| names.iter().any(|name| env.get(name).is_some());
         let idle = WITHOUT_EFFECT.iter().filter(|name| env.get(name).is_some());
         Ok(Original {
             in_use: set(OWN),
             database,
+            direct,
             time_series,
             threads,
             in_flight,
@@ -233,6 +219,7 @@ impl Original {
             log_file: env.value("LOG_FILE").map(PathBuf::from),
             roots: env.value("SSL_CERT_FILE").map(PathBuf::from),
             domain: text("ADMIN_DOMAIN").unwrap_or_else(|| "localhost".to_owned()),
+            alerting,
             row_defaults: RowDefaults { web_timeout_ms, interval_ms },
             without_effect: idle.map(|name| (*name).to_owned()).collect(),
             notes: reader.notes,
@@ -244,6 +231,7 @@ impl Original {
         let pairs = [
             ("DB_TYPE", "database"),
             ("DATABASE_URL", "database"),
+            ("DATABASE_DIRECT_URL", "database"),
             ("POSTGRES_HOST", "database"),
             ("POSTGRES_PORT", "database"),
             ("POSTGRES_NAME", "database"),
@@ -271,7 +259,7 @@ impl Original {
             ("LOG_FILE", "log_file"),
             ("SSL_CERT_FILE", "roots"),
         ];
-        pairs.into_iter().collect()
+        pairs.into_iter().chain(alerting::EFFECTS.iter().copied()).collect()
     }
 }
 

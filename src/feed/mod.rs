@@ -11,6 +11,8 @@
 
 pub mod known;
 
+pub mod once;
+
 mod records;
 
 pub mod rows;

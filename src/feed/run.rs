@@ -134,8 +134,8 @@ impl Feeder<'_> {
     async fn connect(&mut self) -> Result<Line, Halt> {
         let told = Told::default();
         let heard = told.clone();
-        let options = self.wanted.database.direct();
-        let session = Session::open_with(options, move |notice| heard.hear(&notice)).await?;
+        let options = self.wanted.database.direct().clone().writing();
+        let session = Session::open_with(&options, move |notice| heard.hear(&notice)).await?;
         let table = Table::find(&session).await?;
         let rows = session.query("SELECT id FROM engine.identity", &[]).await?;
         let identity = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(PgError::from)?;

@@ -4,6 +4,7 @@
 //! it. One writer each: no atomics and no locks where checks run.
 
 pub mod buckets;
+pub mod delta;
 pub mod latency;
 pub mod ledger;
 pub mod page;

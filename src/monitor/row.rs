@@ -90,7 +90,7 @@ macro_rules! monitor_row {
         /// Everything a user may write about one monitor. In JSON an object with these keys.
         ///
         /// Reading it from JSON gives all errors at once and refuses unknown keys.
-        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
         #[serde(try_from = "Map<String, Value>")]
         pub struct MonitorRow { $(
             $(#[$doc])*
@@ -159,6 +159,8 @@ monitor_row! {
     guard = "guard": bool;
     /// Sort and group by these.
     tags = "tags": Vec<String>;
+    /// Names of the channels that tell of it; by tags where none are given.
+    alerts = "alerts": Vec<String>;
     /// `any`, `v4` or `v6`.
     family = "family": String;
     /// Port, where the target names none.

@@ -43,6 +43,11 @@ impl PgError {
         PgError { kind, text: text.into() }
     }
 
+    /// True where nobody has to change anything: another try may succeed.
+    pub fn is_passing(&self) -> bool {
+        !matches!(self.kind, Kind::Refused | Kind::Poison | Kind::Other)
+    }
+
     /// True where the connection is of no more use.
     pub fn ends_session(&self) -> bool {
         matches!(self.kind, Kind::Away | Kind::ReadOnly | Kind::InDoubt)

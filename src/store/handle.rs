@@ -31,6 +31,21 @@ impl StoreHandle {
         self.ask(|reply| ToStore::Sync { source, rows, reply })
     }
 
+    /// Changes some monitors of a source; see [`super::Store::edit_monitors`].
+    ///
+    /// # Errors
+    ///
+    /// The database's, or `Ended`.
+    pub fn edit(
+        &self,
+        source: &str,
+        rows: Vec<NewMonitor>,
+        gone: Vec<MonitorId>,
+    ) -> Result<SyncReport, StoreError> {
+        let source = source.to_owned();
+        self.ask(|reply| ToStore::Edit { source, rows, gone, reply })
+    }
+
     /// The last known states of these monitors, or of all.
     ///
     /// # Errors

@@ -11,17 +11,17 @@
 //! is committed, though its monitor's state row may be written up to a minute later.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
 
 use serde::Serialize;
 
 use self::spool::RunKey;
-use crate::config::database::Database;
 use crate::ids::MonitorId;
 use crate::limits::{EVENTS_AGE_MS_DEFAULT, RESULTS_AGE_MS_DEFAULT, STORE_BYTES_DEFAULT};
+use crate::monitor::row::Checked;
 use crate::monitor::{About, Kind, State};
-use crate::pg::{PgError, PgOptions};
+use crate::pg::PgError;
 use crate::sample::SampleBatch;
 
 pub mod blob;
@@ -66,7 +66,7 @@ mod handle;
 
 pub use counters::StoreCounters;
 pub use handle::StoreHandle;
-pub use pg::{PgReader, PgStore};
+pub use pg::{PgReader, PgServer, PgStore};
 pub use reader::{SqliteFolder, SqliteReader};
 pub use sqlite::SqliteStore;
 pub use view::{OpenReader, Read};
@@ -76,6 +76,30 @@ pub use writer::{StoreThread, Tap, ToStore};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
 pub struct RunId(pub u64);
+
+/// Runs with this bit began while their database was away.
+const BEGAN_AWAY: u64 = 1 << 62;
+/// Bits of the database's identity in the number of such a run, above as many random ones.
+const IDENTITY_BITS: u32 = 31;
+
+impl RunId {
+    /// A number for a run that begins while its database is away: `identity` is what the engine
+    /// knows that database by.
+    pub fn away(identity: u64) -> RunId {
+        let random = RandomState::new().hash_one(identity);
+        RunId(BEGAN_AWAY | folded(identity) << IDENTITY_BITS | folded(random))
+    }
+
+    /// True where the run began while the database with this identity was away.
+    pub fn is_away_from(self, identity: u64) -> bool {
+        self.0 >> IDENTITY_BITS == (BEGAN_AWAY >> IDENTITY_BITS | folded(identity))
+    }
+}
+
+/// The bits of a number in fewer.
+fn folded(number: u64) -> u64 {
+    (number ^ number >> IDENTITY_BITS) & ((1 << IDENTITY_BITS) - 1)
+}
 
 /// Writes to a database. One thread owns it; nothing here waits for another thread.
 ///
@@ -94,6 +118,19 @@ pub trait Store: Send {
         &mut self,
         source: &str,
         rows: &[NewMonitor],
+    ) -> Result<SyncReport, StoreError>;
+
+    /// Changes some monitors of `source` and leaves its others: `rows` are added or changed as
+    /// [`Store::sync_monitors`] does, those of `gone` that are its own are marked removed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::sync_monitors`].
+    fn edit_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+        gone: &[MonitorId],
     ) -> Result<SyncReport, StoreError>;
 
     /// The last known state of every monitor that is not removed.
@@ -130,6 +167,18 @@ pub trait Store: Send {
     ///
     /// Only the database's.
     fn knows_run(&mut self, run: RunKey) -> Result<bool, StoreError>;
+
+    /// Makes sure that this database has a run: one that began while it was away is registered.
+    ///
+    /// # Errors
+    ///
+    /// `ForeignSpool` for a run of another database, else the database's.
+    fn adopt_run(&mut self, run: RunKey) -> Result<(), StoreError> {
+        match self.knows_run(run)? {
+            true => Ok(()),
+            false => Err(StoreError::ForeignSpool { run: run.run.0 }),
+        }
+    }
 
     /// Records batches in one durable transaction, each once: the numbers applied are kept as a
     /// [`cursor::Cursor`] for each run and shard, written in the same transaction. Repeating a
@@ -187,6 +236,20 @@ pub struct NewMonitor {
     pub interval_ms: u64,
     /// True where it is not to be checked now.
     pub paused: bool,
+}
+
+impl NewMonitor {
+    /// A monitor that can run, with its row as it was written.
+    pub fn of(checked: &Checked, row_json: String) -> NewMonitor {
+        NewMonitor {
+            about: checked.about.clone(),
+            kind: Some(checked.kind),
+            row_json,
+            problem: None,
+            interval_ms: checked.timing.interval_ms,
+            paused: checked.paused,
+        }
+    }
 }
 
 /// What [`Store::sync_monitors`] did.
@@ -392,6 +455,17 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// True where nobody has to do anything but wait: the database is away or busy.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            StoreError::Full => true,
+            StoreError::Postgres(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+}
+
 impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> StoreError {
         match error.sqlite_error_code() {
@@ -399,18 +473,6 @@ impl From<rusqlite::Error> for StoreError {
             _ => StoreError::Database(error.to_string()),
         }
     }
-}
-
-/// Opens readers of the database that the settings name. `folder` holds the SQLite file.
-///
-/// # Errors
-///
-/// Settings of a server that cannot be understood.
-pub fn readers_of(database: &Database, folder: &Path) -> Result<Arc<dyn OpenReader>, StoreError> {
-    Ok(match PgOptions::of(database)? {
-        Some(options) => Arc::new(options.named("engine reader")),
-        None => Arc::new(SqliteFolder(folder.to_owned())),
-    })
 }
 
 impl From<PgError> for StoreError {
@@ -440,4 +502,20 @@ fn window_start(due_ms: u64) -> u64 {
 /// The longest start of `text` that is at most `bytes` long and ends between characters.
 fn clipped(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_began_away_names_its_database_and_is_no_other() {
+        for identity in [0, 1, u64::MAX >> 4] {
+            let run = RunId::away(identity);
+            assert!(run.is_away_from(identity) && !run.is_away_from(identity + 1));
+            assert!(run.0 < 1 << 63 && run.0 >= 1 << 62);
+            assert_ne!(run, RunId::away(identity));
+        }
+        assert!(!RunId(7).is_away_from(0));
+    }
 }

@@ -13,7 +13,7 @@ use super::sqlite::{check_owner, schema_known};
 use super::states::{self, Known};
 use super::view::{
     CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, ResultView,
-    Results, TransitionView,
+    Results, TransitionView, Watched, Written,
 };
 use super::{StoreError, blob, folder, signed, unsigned, window_start};
 use crate::clock::wall_millis;
@@ -31,6 +31,13 @@ pub struct SqliteReader {
 /// Opens readers of the SQLite file in this data folder.
 #[derive(Clone, Debug)]
 pub struct SqliteFolder(pub PathBuf);
+
+impl SqliteFolder {
+    /// True where the folder has such a file.
+    pub fn is_there(&self) -> bool {
+        folder::database_path(&self.0).exists()
+    }
+}
 
 impl OpenReader for SqliteFolder {
     fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
@@ -62,23 +69,6 @@ impl SqliteReader {
             return Err(StoreError::Schema { found, known, advice });
         }
         Ok(SqliteReader { conn })
-    }
-
-    /// Monitors that are not removed: all, those that are to be checked, and those of them that
-    /// can run.
-    ///
-    /// # Errors
-    ///
-    /// Only the database's.
-    pub fn totals(&self) -> Result<(u64, u64, u64), StoreError> {
-        let row = self.conn.query_row(
-            "SELECT count(*), count(*) FILTER (WHERE NOT paused),
-                    count(*) FILTER (WHERE NOT paused AND problem IS NULL)
-             FROM monitor WHERE removed_ms IS NULL",
-            [],
-            |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
-        )?;
-        Ok(row)
     }
 
     /// Results in head rows: the windows that are not compacted yet.
@@ -182,6 +172,17 @@ pub(super) fn windows(range: &Range) -> (i64, i64) {
 }
 
 impl Read for SqliteReader {
+    fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
+        let row = self.conn.query_row(
+            "SELECT count(*), count(*) FILTER (WHERE NOT paused),
+                    count(*) FILTER (WHERE NOT paused AND problem IS NULL)
+             FROM monitor WHERE removed_ms IS NULL",
+            [],
+            |row| Ok((number(row, 0)?, number(row, 1)?, number(row, 2)?)),
+        )?;
+        Ok(row)
+    }
+
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError> {
         let id = self
             .conn
@@ -252,6 +253,18 @@ impl Read for SqliteReader {
         let listed = listed.into_iter().filter(fits).skip(filter.offset - left_out);
         let views = listed.map(|one| one.shown().with_next_due(now_ms));
         Ok(views.take(filter.limit).collect())
+    }
+
+    fn written(&mut self, from: MonitorId, rows_max: usize) -> Result<Vec<Written>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT id, source, row_json FROM monitor WHERE id >= ?1 AND removed_ms IS NULL
+             ORDER BY id LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![signed(from.0), limit(rows_max)], |row| {
+            let id = MonitorId(number(row, 0)?);
+            Ok(Written { id, source: row.get(1)?, row_json: row.get(2)? })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
     }
 
     fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {
@@ -325,20 +338,51 @@ impl Read for SqliteReader {
              ORDER BY t.at_ms DESC, t.id DESC LIMIT ?2",
         )?;
         let values = params![monitor.map(|monitor| signed(monitor.0)), limit(rows_max)];
-        let rows = statement.query_map(values, |row| {
-            let code = Code(row.get(5)?);
-            Ok(TransitionView {
-                monitor: MonitorId(number(row, 0)?),
-                name: row.get(1)?,
-                at_ms: number(row, 2)?,
-                from: Verdict::from_number(row.get(3)?),
-                to: Verdict::from_number(row.get(4)?),
-                code: code.0,
-                result: code.name(),
-                message: row.get(6)?,
-            })
+        let rows = statement.query_map(values, transition_view)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn transitions_after(
+        &mut self,
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Vec<(u64, TransitionView)>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT t.monitor_id, m.name, t.at_ms, t.from_verdict, t.to_verdict, t.code, t.message,
+                    t.id
+             FROM transition t JOIN monitor m ON m.id = t.monitor_id
+             WHERE t.id > ?1 ORDER BY t.id LIMIT ?2",
+        )?;
+        let rows = statement.query_map(params![signed(after), limit(rows_max)], |row| {
+            Ok((number(row, 7)?, transition_view(row)?))
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    fn newest_transition(&mut self) -> Result<u64, StoreError> {
+        let newest = "SELECT coalesce(max(id), 0) FROM transition";
+        Ok(self.conn.query_row(newest, [], |row| number(row, 0))?)
+    }
+
+    fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
+        let mut statement = self.conn.prepare_cached(
+            "SELECT name, kind, target, tags, interval_ms, row_json FROM monitor
+             WHERE id = ?1 AND removed_ms IS NULL",
+        )?;
+        let watched = monitors.iter().map(|monitor| {
+            let found = statement.query_row([signed(monitor.0)], |row| {
+                Ok(Watched {
+                    name: row.get(0)?,
+                    kind: row.get::<_, Option<String>>(1)?.and_then(|name| Kind::from_name(&name)),
+                    target: row.get(2)?,
+                    tags: list(row, 3)?,
+                    interval_ms: number(row, 4)?,
+                    row_json: row.get(5)?,
+                })
+            });
+            Ok(found.optional()?)
+        });
+        watched.collect()
     }
 
     fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError> {
@@ -371,6 +415,8 @@ impl Listed {
             target: row.get(3)?,
             tags: list(row, 4)?,
             source: row.get(5)?,
+            user_id: None,
+            stop_to_ms: None,
             problem: row.get(6)?,
             interval_ms: number(row, 7)?,
             verdict: Verdict::default(),
@@ -447,6 +493,20 @@ fn put_head_on_top(conn: &Connection, listed: &mut [Listed]) -> Result<(), Store
         })?;
     }
     Ok(())
+}
+
+fn transition_view(row: &Row<'_>) -> rusqlite::Result<TransitionView> {
+    let code = Code(row.get(5)?);
+    Ok(TransitionView {
+        monitor: MonitorId(number(row, 0)?),
+        name: row.get(1)?,
+        at_ms: number(row, 2)?,
+        from: Verdict::from_number(row.get(3)?),
+        to: Verdict::from_number(row.get(4)?),
+        code: code.0,
+        result: code.name(),
+        message: row.get(6)?,
+    })
 }
 
 fn cert_view(row: &Row<'_>) -> rusqlite::Result<CertView> {

@@ -102,6 +102,18 @@ impl Store for SqliteStore {
         Ok(report)
     }
 
+    fn edit_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+        gone: &[MonitorId],
+    ) -> Result<SyncReport, StoreError> {
+        let transaction = begin(&mut self.conn)?;
+        let report = sync::edit(&transaction, source, rows, gone, wall_millis())?;
+        transaction.commit()?;
+        Ok(report)
+    }
+
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
         Ok(states::load(&mut self.conn)?.into_iter().collect())
     }

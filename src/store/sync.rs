@@ -33,6 +33,34 @@ pub(super) fn apply(
     rows: &[NewMonitor],
     now_ms: u64,
 ) -> Result<SyncReport, StoreError> {
+    let mut report = put(transaction, source, rows, now_ms)?;
+    let seen: HashSet<MonitorId> = report.ids.iter().flatten().copied().collect();
+    let mut others = of_source(transaction, source)?;
+    others.retain(|id| !seen.contains(id));
+    report.removed = remove(transaction, source, &others, now_ms)?;
+    Ok(report)
+}
+
+/// Applies some rows and removals; see [`super::Store::edit_monitors`].
+pub(super) fn edit(
+    transaction: &Transaction<'_>,
+    source: &str,
+    rows: &[NewMonitor],
+    gone: &[MonitorId],
+    now_ms: u64,
+) -> Result<SyncReport, StoreError> {
+    let mut report = put(transaction, source, rows, now_ms)?;
+    report.removed = remove(transaction, source, gone, now_ms)?;
+    Ok(report)
+}
+
+/// Adds or changes the rows.
+fn put(
+    transaction: &Transaction<'_>,
+    source: &str,
+    rows: &[NewMonitor],
+    now_ms: u64,
+) -> Result<SyncReport, StoreError> {
     let mut report = SyncReport { ids: Vec::with_capacity(rows.len()), ..SyncReport::default() };
     let mut seen = HashSet::with_capacity(rows.len());
     for (index, row) in rows.iter().enumerate() {
@@ -55,7 +83,6 @@ pub(super) fn apply(
         seen.insert(id);
         report.ids.push(Some(MonitorId(unsigned(id))));
     }
-    report.removed = remove_others(transaction, source, &seen, now_ms)?;
     Ok(report)
 }
 
@@ -179,32 +206,36 @@ fn update(
     Ok(())
 }
 
-/// Marks the monitors of the source that are not among `seen` as removed and closes their
-/// incidents: nobody will look at them again.
-fn remove_others(
-    transaction: &Transaction<'_>,
-    source: &str,
-    seen: &HashSet<i64>,
-    now_ms: u64,
-) -> Result<Vec<MonitorId>, StoreError> {
+/// The monitors of the source that are not removed, by number.
+fn of_source(transaction: &Transaction<'_>, source: &str) -> Result<Vec<MonitorId>, StoreError> {
     let mut statement = transaction.prepare_cached(
         "SELECT id FROM monitor WHERE source = ?1 AND removed_ms IS NULL ORDER BY id",
     )?;
-    let ids: Vec<i64> =
-        statement.query_map([source], |row| row.get(0))?.collect::<Result<_, _>>()?;
+    let ids = statement.query_map([source], |row| Ok(MonitorId(unsigned(row.get(0)?))))?;
+    Ok(ids.collect::<Result<_, _>>()?)
+}
+
+/// Marks those of these monitors that the source has as removed and closes their incidents: nobody
+/// will look at them again. Returns which they were.
+fn remove(
+    transaction: &Transaction<'_>,
+    source: &str,
+    gone: &[MonitorId],
+    now_ms: u64,
+) -> Result<Vec<MonitorId>, StoreError> {
+    let mut mark = transaction.prepare_cached(
+        "UPDATE monitor SET removed_ms = ?3 WHERE id = ?1 AND source = ?2 AND removed_ms IS NULL",
+    )?;
+    let mut close = transaction.prepare_cached(
+        "UPDATE incident SET closed_ms = max(opened_ms, ?2)
+         WHERE monitor_id = ?1 AND closed_ms IS NULL",
+    )?;
     let mut removed = Vec::new();
-    for id in ids.into_iter().filter(|id| !seen.contains(id)) {
-        let values = params![id, signed(now_ms)];
-        transaction
-            .prepare_cached("UPDATE monitor SET removed_ms = ?2 WHERE id = ?1")?
-            .execute(values)?;
-        transaction
-            .prepare_cached(
-                "UPDATE incident SET closed_ms = max(opened_ms, ?2)
-                 WHERE monitor_id = ?1 AND closed_ms IS NULL",
-            )?
-            .execute(values)?;
-        removed.push(MonitorId(unsigned(id)));
+    for id in gone {
+        if mark.execute(params![signed(id.0), source, signed(now_ms)])? > 0 {
+            close.execute(params![signed(id.0), signed(now_ms)])?;
+            removed.push(*id);
+        }
     }
     Ok(removed)
 }

@@ -23,12 +23,28 @@ pub trait Read {
     /// Only the database's; so for all methods.
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError>;
 
+    /// Monitors that are not removed: all, those that are to be checked, and those of them that
+    /// can run.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn totals(&mut self) -> Result<(u64, u64, u64), StoreError>;
+
     /// Monitors that fit the filter, by name or by number. Removed ones are not among them.
     ///
     /// # Errors
     ///
     /// Only the database's.
     fn monitors(&mut self, filter: &Filter) -> Result<Vec<MonitorView>, StoreError>;
+
+    /// The rows as they were written of at most `limit` monitors with this number or a larger one,
+    /// by number. Removed ones are not among them.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn written(&mut self, from: MonitorId, limit: usize) -> Result<Vec<Written>, StoreError>;
 
     /// Results of one monitor, newest first. Stored blobs that cannot be read are named, and the
     /// others are read.
@@ -66,6 +82,32 @@ pub trait Read {
         monitor: Option<MonitorId>,
         limit: usize,
     ) -> Result<Vec<TransitionView>, StoreError>;
+
+    /// Changes of verdict with a number above `after`, lowest number first: for whoever must not
+    /// miss one. A change that waited in a spool has the number of its replay.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn transitions_after(
+        &mut self,
+        after: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, TransitionView)>, StoreError>;
+
+    /// The highest number of a change of verdict, 0 for none.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn newest_transition(&mut self) -> Result<u64, StoreError>;
+
+    /// What is watched under these numbers, in their order; `None` for one that is removed.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError>;
 
     /// Certificates that one monitor saw, the current one first.
     ///
@@ -157,8 +199,12 @@ pub struct MonitorView {
     pub target: String,
     /// Tags as written.
     pub tags: Vec<String>,
-    /// Which file or API gave the row.
+    /// Which file, table or API gave the row.
     pub source: String,
+    /// Whose it is, where the original's table says so.
+    pub user_id: Option<i64>,
+    /// Until when it is paused, where the original's table says so.
+    pub stop_to_ms: Option<u64>,
     /// Why it cannot run; `None` where it can.
     pub problem: Option<String>,
     /// From due to due, in milliseconds.
@@ -197,6 +243,18 @@ impl MonitorView {
         }
         self
     }
+}
+
+/// The row of one monitor as it was written. It may have secrets: it is for nobody but the engine
+/// and its owner.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Its number.
+    pub id: MonitorId,
+    /// Which file or API gave the row.
+    pub source: String,
+    /// The row, as a JSON object.
+    pub row_json: String,
 }
 
 /// Checks by result.
@@ -346,6 +404,23 @@ pub struct TransitionView {
     pub result: &'static str,
     /// The message of that result.
     pub message: String,
+}
+
+/// A monitor as it is defined, without anything that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    /// Its name.
+    pub name: String,
+    /// The sort of check; `None` where the row names none that is known.
+    pub kind: Option<Kind>,
+    /// The target as people may see it.
+    pub target: String,
+    /// Its tags.
+    pub tags: Vec<String>,
+    /// From due to due, in milliseconds.
+    pub interval_ms: u64,
+    /// The row as it was written.
+    pub row_json: String,
 }
 
 /// A leaf certificate as one monitor saw it.

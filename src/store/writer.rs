@@ -7,7 +7,7 @@
 //! when `STORE_PENDING_BATCHES_MAX` are waiting, the thread takes no more, the channel fills, and
 //! the shards keep and count. Maintenance runs between commits, one bounded piece at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ use probes::Nanos;
 
 use super::counters::add;
 use super::spool::{RunKey, Slice, Spool};
-use super::{Appended, NewMonitor, Store, StoreCounters, StoreError, SyncReport};
+use super::{Appended, NewMonitor, RunId, Store, StoreCounters, StoreError, SyncReport};
 use crate::clock::Clock;
 use crate::ids::MonitorId;
 use crate::limits::{
@@ -54,6 +54,17 @@ pub enum ToStore {
         /// Gets the report.
         reply: Sender<Result<SyncReport, StoreError>>,
     },
+    /// Change some monitors of a source; see [`Store::edit_monitors`].
+    Edit {
+        /// Which file or API they are from.
+        source: String,
+        /// Those to add or change.
+        rows: Vec<NewMonitor>,
+        /// Those to remove.
+        gone: Vec<MonitorId>,
+        /// Gets the report.
+        reply: Sender<Result<SyncReport, StoreError>>,
+    },
     /// Give the last known states; see [`Store::load_states`].
     States {
         /// Only those of these monitors.
@@ -85,29 +96,41 @@ impl StoreThread {
     ///
     /// The run could not be begun, `ForeignSpool`, or the operating system gives no thread.
     pub fn start(
+        store: Box<dyn Store>,
+        spool: Spool,
+        inbox: Receiver<ToStore>,
+        tell: impl FnMut(Vec<Transition>) + Send + 'static,
+        counters: Arc<StoreCounters>,
+    ) -> Result<StoreThread, StoreError> {
+        StoreThread::start_known(store, None, spool, inbox, tell, counters)
+    }
+
+    /// As [`StoreThread::start`], for a database that may be away and is known by `identity`: then
+    /// the run begins without it.
+    ///
+    /// # Errors
+    ///
+    /// As for [`StoreThread::start`].
+    pub fn start_known(
         mut store: Box<dyn Store>,
+        identity: Option<u64>,
         spool: Spool,
         inbox: Receiver<ToStore>,
         tell: impl FnMut(Vec<Transition>) + Send + 'static,
         counters: Arc<StoreCounters>,
     ) -> Result<StoreThread, StoreError> {
         let clock = Clock::start();
-        for run in spool.runs() {
-            if !store.knows_run(run)? {
-                return Err(StoreError::ForeignSpool { run: run.run.0 });
-            }
-        }
+        let (run, adopted) = begin(&mut *store, identity, &spool, &clock)?;
         if !spool.is_empty() {
             let records = spool.numbers().records;
             tracing::info!(records, "results of an earlier run are in the spool");
         }
-        let started_ms = clock.unix_millis(clock.now());
-        let run = RunKey { run: store.begin_run(started_ms)?, started_ms };
         let give_up = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             store,
             spool,
             run,
+            adopted,
             inbox,
             tell: Box::new(tell),
             taps: Vec::new(),
@@ -154,6 +177,37 @@ impl StoreThread {
     }
 }
 
+/// Begins a run, in the database or, where that is away and its identity is known, without it.
+/// Gives the runs that the database has, too.
+fn begin(
+    store: &mut dyn Store,
+    identity: Option<u64>,
+    spool: &Spool,
+    clock: &Clock,
+) -> Result<(RunKey, BTreeSet<RunKey>), StoreError> {
+    let started_ms = clock.unix_millis(clock.now());
+    let mut adopted = BTreeSet::new();
+    let mut in_database = || {
+        for run in spool.runs() {
+            store.adopt_run(run)?;
+            adopted.insert(run);
+        }
+        store.begin_run(started_ms)
+    };
+    match (in_database(), identity) {
+        (Ok(run), _) => {
+            let run = RunKey { run, started_ms };
+            adopted.insert(run);
+            Ok((run, adopted))
+        }
+        (Err(error), Some(identity)) if error.is_passing() => {
+            tracing::error!(%error, "started without the database: results go to the spool");
+            Ok((RunKey { run: RunId::away(identity), started_ms }, adopted))
+        }
+        (Err(error), _) => Err(error),
+    }
+}
+
 /// Whether the database takes results.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Standing {
@@ -194,6 +248,8 @@ struct Writer {
     store: Box<dyn Store>,
     spool: Spool,
     run: RunKey,
+    /// Runs that the database is known to have.
+    adopted: BTreeSet<RunKey>,
     inbox: Receiver<ToStore>,
     tell: Box<dyn FnMut(Vec<Transition>) + Send>,
     taps: Vec<Tap>,
@@ -305,6 +361,9 @@ impl Writer {
                 // Whoever asked may be gone: then nobody wants the report.
                 let _ = reply.send(self.store.sync_monitors(&source, &rows));
             }
+            ToStore::Edit { source, rows, gone, reply } => {
+                let _ = reply.send(self.store.edit_monitors(&source, &rows, &gone));
+            }
             ToStore::States { of, reply } => {
                 let states = match &of {
                     None => self.store.load_states(),
@@ -348,7 +407,10 @@ impl Writer {
         while !self.pending.is_empty() {
             let count = self.pending.len().min(COMMIT_BATCHES_MAX);
             let start = self.clock.now();
-            let result = self.store.append(self.run.run, &self.pending[..count]);
+            let result = match self.adopt(self.run) {
+                Ok(()) => self.store.append(self.run.run, &self.pending[..count]),
+                Err(error) => Err(error),
+            };
             if !self.judge(start, &result) {
                 return;
             }
@@ -357,6 +419,15 @@ impl Writer {
                 return;
             }
         }
+    }
+
+    /// Makes sure that the database has this run, once.
+    fn adopt(&mut self, run: RunKey) -> Result<(), StoreError> {
+        if !self.adopted.contains(&run) {
+            self.store.adopt_run(run)?;
+            self.adopted.insert(run);
+        }
+        Ok(())
     }
 
     /// Takes the result of a commit into account; true where it took place.
@@ -448,15 +519,17 @@ impl Writer {
     }
 
     fn replay_slice(&mut self, slice: &Slice) -> Result<Appended, StoreError> {
+        self.adopt(slice.run)?;
+        let run = slice.run.run;
         for gap in &slice.gaps {
-            self.store.record_gap(slice.run, gap)?;
+            self.store.record_gap(run, gap)?;
         }
         let mut appended = Appended::default();
         if !slice.batches.is_empty() {
-            appended = self.store.append(slice.run, &slice.batches)?;
+            appended = self.store.append(run, &slice.batches)?;
         }
         if let Some(at_ms) = slice.stopped_ms {
-            self.store.end_run(slice.run, at_ms)?;
+            self.store.end_run(run, at_ms)?;
         }
         Ok(appended)
     }

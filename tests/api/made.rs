@@ -2,34 +2,52 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::mpsc::sync_channel;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
+use engine::api;
+use engine::api::legacy::Legacy;
 use engine::api::legacy::auth::Auth;
+use engine::api::v1::Setup;
 use engine::api::v1::fleet::Fleet;
 use engine::api::v1::tokens::{Scope, Tokens};
-use engine::api::v1::{self, Setup};
 use engine::config::database::Secret;
+use engine::control::view::StoreView;
 use engine::ids::{MonitorId, ShardId};
+use engine::messages::{BatchSink, Change, Changes, changes};
+use engine::metrics::latency::Collector;
+use engine::metrics::snapshot::Published;
+use engine::metrics::streaks::Streaks;
 use engine::monitor::{About, Kind};
 use engine::sample::{CheckResult, Code, Sample, SampleBatch, Transition, Verdict, Words};
-use engine::store::{NewMonitor, Retention, SqliteFolder, SqliteStore, Store};
+use engine::store::spool::Spool;
+use engine::store::{
+    NewMonitor, OpenReader, Retention, SqliteFolder, SqliteStore, Store, StoreHandle, StoreThread,
+};
 use probes::{Failure, Timings};
+use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 /// The time of every test, in milliseconds since the Unix epoch.
 pub const NOW: u64 = 1_795_444_849_000;
 
+/// The administrator's password.
+pub const ADMIN: (&str, &str) = ("authorization", "Basic YWRtaW46czNjcmV0");
+
 /// The API on a store of its own.
 pub struct Api {
     pub place: TempDir,
-    pub store: SqliteStore,
+    pub store: StoreHandle,
+    /// What the shards were told, in order.
+    pub told: Arc<Mutex<Vec<Change>>>,
     pub fleet: Arc<Fleet>,
     pub auth: Arc<Auth>,
     pub token: String,
@@ -116,26 +134,102 @@ pub fn batch(seq: u64, samples: Vec<Sample>, message: &str) -> SampleBatch {
 impl Api {
     /// An API over these monitors, the first of which has the number 1.
     pub async fn new(monitors: &[NewMonitor], samples: &[SampleBatch]) -> Api {
+        Api::at(|| NOW, monitors, samples).await
+    }
+
+    /// The same with a clock.
+    pub async fn at(clock: fn() -> u64, monitors: &[NewMonitor], samples: &[SampleBatch]) -> Api {
         let place = tempfile::tempdir().unwrap();
-        let mut store = SqliteStore::open(place.path(), Retention::default()).unwrap();
+        let readers = Arc::new(SqliteFolder(place.path().to_owned()));
+        Api::in_place(place, readers, clock, monitors, samples).await
+    }
+
+    /// An API without monitors whose readers are these.
+    pub async fn on(readers: Arc<dyn OpenReader>) -> Api {
+        Api::in_place(tempfile::tempdir().unwrap(), readers, || NOW, &[], &[]).await
+    }
+
+    async fn in_place(
+        place: TempDir,
+        readers: Arc<dyn OpenReader>,
+        clock: fn() -> u64,
+        monitors: &[NewMonitor],
+        samples: &[SampleBatch],
+    ) -> Api {
+        let mut sqlite = Box::new(SqliteStore::open(place.path(), Retention::default()).unwrap());
+        let store = &mut sqlite;
         store.sync_monitors("file", monitors).unwrap();
         let run = store.begin_run(NOW).unwrap();
         store.append(run, samples).unwrap();
+        store.end_run(run, NOW).unwrap();
+        let spool = Spool::in_folder(&place.path().join("spool")).unwrap();
+        let (to_store, inbox) = sync_channel(64);
+        let store = StoreHandle::new(to_store);
+        let tell = |_: Vec<Transition>| {};
+        StoreThread::start(sqlite, spool, inbox, tell, Arc::default()).unwrap();
+        let (changes, told) = followed_changes();
         let fleet = Arc::new(Fleet::default());
+        let followed = Arc::clone(&fleet);
+        store.tap(move |batches| followed.record(batches)).unwrap();
         let auth = Arc::new(Auth::new("admin", Secret::new("s3cret"), &Secret::new("key")));
         let token = tokens(place.path()).add("test", Scope::Read, NOW).unwrap();
         let setup = Setup {
-            readers: Arc::new(SqliteFolder(place.path().to_owned())),
-            shards: Vec::new(),
+            readers: Arc::clone(&readers),
+            shards: vec![Published::new(ShardId(0))],
             fleet: Arc::clone(&fleet),
             auth: Arc::clone(&auth),
+            store: store.clone(),
+            changes,
             tokens: tokens(place.path()),
             counters: Arc::default(),
-            clock: || NOW,
+            clock,
         };
-        let api = Api { routes: v1::routes(setup), place, store, fleet, auth, token };
+        let legacy = Legacy {
+            view: Arc::new(StoreView {
+                readers,
+                reader: Mutex::default(),
+                shards: Vec::new(),
+                streaks: Streaks::default(),
+            }),
+            auth: Arc::clone(&auth),
+            log_file: place.path().join("log"),
+            domain: "engine.example".into(),
+            stop: Arc::default(),
+            started_ms: NOW,
+            clock,
+        };
+        let histograms = Arc::new(Mutex::new(Collector::new(Vec::new(), false, NOW)));
+        let routes = api::routes(Registry::default(), histograms, legacy, setup);
+        let api = Api { routes, place, store, told, fleet, auth, token };
         api.eventually(monitors.len()).await;
         api
+    }
+
+    /// Answers on a port of loopback; returns where.
+    pub async fn serve(&self) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let routes = self.routes.clone().into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        format!("http://{address}")
+    }
+
+    /// Records a batch, as a shard hands it over.
+    pub fn record(&self, batch: SampleBatch) {
+        self.store.give(batch).unwrap();
+    }
+
+    /// Waits until what `path` answers is as it should be.
+    pub async fn until(&self, path: &str, is_so: impl Fn(&Value) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let found = self.json(path).await;
+            if is_so(&found) {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{path} stays {found}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits until the list of all monitors has so many.
@@ -149,13 +243,24 @@ impl Api {
 
     /// A request with these fields only.
     pub async fn ask(&self, line: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(line, headers, Body::empty()).await
+    }
+
+    /// A request with a body and a JSON value as the administrator sends it.
+    pub async fn put(&self, line: &str, value: &Value) -> Answer {
+        let headers = [ADMIN, ("content-type", "application/json")];
+        self.send(line, &headers, Body::from(value.to_string())).await
+    }
+
+    /// A request with these fields and this body.
+    pub async fn send(&self, line: &str, headers: &[(&str, &str)], body: Body) -> Answer {
         let (method, path) = line.split_once(' ').unwrap();
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let from: SocketAddr = "192.0.2.1:40000".parse().unwrap();
-        let request = request.extension(ConnectInfo(from)).body(Body::empty()).unwrap();
+        let request = request.extension(ConnectInfo(from)).body(body).unwrap();
         let answer = self.routes.clone().oneshot(request).await.unwrap();
         let (parts, body) = answer.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap();
@@ -176,6 +281,23 @@ impl Api {
         assert_eq!(answer.header("content-type"), "application/json");
         answer.json()
     }
+}
+
+/// A way for changes whose other end remembers them.
+fn followed_changes() -> (Changes, Arc<Mutex<Vec<Change>>>) {
+    let (changes, mut inbox) = changes();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let remembered = Arc::clone(&told);
+    tokio::spawn(async move {
+        while let Some(pending) = inbox.next().await {
+            let remember = |change| -> Result<(), ()> {
+                remembered.lock().unwrap().push(change);
+                Ok(())
+            };
+            pending.make(remember).unwrap();
+        }
+    });
+    (changes, told)
 }
 
 pub fn tokens(folder: &Path) -> Tokens {

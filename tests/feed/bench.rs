@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use cluster::Cluster;
 use engine::config::database::Secret;
-use engine::env::original::RowDefaults;
+use engine::env::original::{RowDefaults, TimeSeries};
 use engine::feed::slices::Slice;
 use engine::feed::{Feed, FeedCounters, Links, Wanted};
 use engine::messages::{Change, changes};
 use engine::monitor::Monitor;
 use engine::pg::PgOptions;
-use engine::store::{StoreHandle, ToStore};
+use engine::store::{PgStore, Retention, StoreHandle, ToStore};
 use tempfile::TempDir;
 
 /// Longest wait for anything; only turns a hang into a failure.
@@ -41,8 +41,9 @@ impl<'a> Database<'a> {
     pub fn new(cluster: &'a Cluster) -> Database<'a> {
         let name = cluster.new_database();
         let database = Database { cluster, name };
-        database.sql(include_str!("items.sql"));
-        database.sql(include_str!("../../migrations/postgres/V3__feed.sql"));
+        let schema = "glx_monitor_v2".to_owned();
+        let series = TimeSeries { enabled: false, schema, checks: true, metrics: true };
+        PgStore::open(&database.options(""), &series, Retention::default()).unwrap();
         database
     }
 

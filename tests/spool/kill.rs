@@ -97,7 +97,7 @@ fn opened(folder: &Path) -> (SqliteStore, Spool) {
 
 fn replay(store: &mut SqliteStore, spool: &mut Spool, batches_max: usize) -> bool {
     let Some(slice) = spool.next(batches_max).unwrap() else { return false };
-    store.append(slice.run, &slice.batches).unwrap();
+    store.append(slice.run.run, &slice.batches).unwrap();
     spool.done(&slice);
     true
 }

@@ -82,7 +82,7 @@ impl Drained {
     /// Takes one slice; false where the spool is empty.
     pub fn take(&mut self, spool: &mut Spool, batches_max: usize) -> bool {
         let Some(slice) = spool.next(batches_max).unwrap() else { return false };
-        assert_eq!(slice.run, RUN.run);
+        assert_eq!(slice.run, RUN);
         for batch in &slice.batches {
             self.order.push(batch.seq);
             self.batches.insert(batch.seq, batch.clone());

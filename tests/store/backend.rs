@@ -12,7 +12,8 @@ use engine::pg::PgOptions;
 use engine::sample::{CheckResult, Code, Sample, SampleBatch, Verdict, Words};
 use engine::store::view::{Range, ResultView};
 use engine::store::{
-    NewMonitor, PgStore, Read, Retention, SqliteReader, SqliteStore, Store, StoreError,
+    NewMonitor, OpenReader, PgServer, PgStore, Read, Retention, SqliteReader, SqliteStore, Store,
+    StoreError,
 };
 use probes::{Failure, Timings};
 use tempfile::TempDir;
@@ -24,6 +25,10 @@ pub const T0: u64 = 1_767_225_600_000;
 pub trait Backend {
     fn store_keeping(&self, retention: Retention) -> Box<dyn Store>;
     fn reader(&self) -> Box<dyn Read>;
+    /// An empty database of the same sort.
+    fn another(&self) -> Box<dyn Backend>;
+    /// How many random histories are tried.
+    fn histories(&self) -> u32;
 
     fn store(&self) -> Box<dyn Store> {
         self.store_keeping(Retention::default())
@@ -56,6 +61,14 @@ impl Backend for Sqlite {
 
     fn reader(&self) -> Box<dyn Read> {
         Box::new(SqliteReader::open(self.path()).unwrap())
+    }
+
+    fn another(&self) -> Box<dyn Backend> {
+        Box::new(Sqlite::new())
+    }
+
+    fn histories(&self) -> u32 {
+        24
     }
 }
 
@@ -104,8 +117,15 @@ impl Backend for Postgres {
     }
 
     fn reader(&self) -> Box<dyn Read> {
-        let database = Database::PostgresUrl(Secret::new(self.url()));
-        engine::store::readers_of(&database, Path::new("")).unwrap().open().unwrap()
+        PgServer(self.options()).open().unwrap()
+    }
+
+    fn another(&self) -> Box<dyn Backend> {
+        Box::new(Postgres::new())
+    }
+
+    fn histories(&self) -> u32 {
+        12
     }
 }
 

@@ -179,15 +179,16 @@ fn actions() -> impl Strategy<Value = Vec<Action>> {
     prop::collection::vec(action, 1..20)
 }
 
-fn any_history_reads_back_as_it_was_written(_: &dyn Backend) {
-    let config = ProptestConfig { cases: 24, failure_persistence: None, ..Default::default() };
+fn any_history_reads_back_as_it_was_written(kind: &dyn Backend) {
+    let cases = kind.histories();
+    let config = ProptestConfig { cases, failure_persistence: None, ..Default::default() };
     proptest!(config, |(actions in actions())| {
-        let backend = Sqlite::new();
-        let model = play(&backend, &actions);
+        let backend = kind.another();
+        let model = play(&*backend, &actions);
         for (monitor, mut expected) in model {
             expected.sort_unstable();
             let mut found: Vec<u64> =
-                all_results(&backend, monitor).iter().map(|result| result.due_ms).collect();
+                all_results(&*backend, monitor).iter().map(|result| result.due_ms).collect();
             found.sort_unstable();
             prop_assert_eq!(found, expected, "monitor {}", monitor);
         }

@@ -15,7 +15,9 @@ crate::for_every_backend! {
     an_id_is_never_given_to_another_name
     equal_rows_are_not_rewritten
     a_taken_name_is_refused_and_the_others_are_stored
+    some_monitors_of_a_source_change_and_its_others_stay
     a_row_with_a_problem_is_listed_with_it
+    monitors_are_read_by_number_page_by_page_and_as_written
     the_list_is_narrowed_by_verdict_name_tag_problem_and_limit
     states_come_back_after_a_restart
     the_streak_goes_on_over_commits
@@ -46,6 +48,42 @@ fn a_name_keeps_its_id_through_changes_removal_and_return(backend: &dyn Backend)
     let fourth = backend.store().sync_monitors("b.yaml", &named(&["x"])).unwrap();
     assert_eq!((fourth.added, fourth.ids[0]), (1, x));
     assert_eq!(backend.reader().find("x").unwrap(), x);
+}
+
+fn some_monitors_of_a_source_change_and_its_others_stay(backend: &dyn Backend) {
+    let mut store = backend.store();
+    let of_file = store.sync_monitors("file", &named(&["x"])).unwrap().ids[0].unwrap();
+    let added = store.edit_monitors("api", &named(&["a", "b", "x"]), &[]).unwrap();
+    assert_eq!((added.added, added.refused[0].index), (2, 2), "x is of the file");
+    let (a, b) = (added.ids[0].unwrap(), added.ids[1].unwrap());
+    let mut changed = named(&["b"]);
+    changed[0].paused = true;
+    let edited = store.edit_monitors("api", &changed, &[a, of_file, MonitorId(99)]).unwrap();
+    assert_eq!((edited.changed, edited.removed), (1, vec![a]), "only its own go");
+    let left = backend.reader().monitors(&Filter::default()).unwrap();
+    assert_eq!(left.iter().map(|row| row.id).collect::<Vec<_>>(), [b, of_file]);
+    let again = store.edit_monitors("api", &changed, &[a]).unwrap();
+    assert_eq!((again.added, again.changed, again.removed), (0, 0, vec![]));
+}
+
+fn monitors_are_read_by_number_page_by_page_and_as_written(backend: &dyn Backend) {
+    let mut store = backend.store();
+    let ids = store.sync_monitors("file", &named(&["c", "b", "a"])).unwrap().ids;
+    let ids: Vec<MonitorId> = ids.into_iter().flatten().collect();
+    let mut reader = backend.reader();
+    let mut of = |filter: Filter| -> Vec<MonitorId> {
+        reader.monitors(&filter).unwrap().into_iter().map(|row| row.id).collect()
+    };
+    let page = Filter { after: Some(ids[0]), limit: 1, by_id: true, ..Filter::default() };
+    assert_eq!(of(page), [ids[1]]);
+    let some = vec![ids[2], ids[0], MonitorId(99)];
+    let only = Filter { only: Some(some), by_id: true, ..Filter::default() };
+    assert_eq!(of(only), [ids[0], ids[2]]);
+    assert_eq!(of(Filter { only: Some(Vec::new()), ..Filter::default() }), []);
+    let written = reader.written(ids[1], 9).unwrap();
+    assert_eq!(written.iter().map(|row| row.id).collect::<Vec<_>>(), ids[1..]);
+    let first = (written[0].source.as_str(), written[0].row_json.as_str());
+    assert_eq!(first, ("file", "{\"name\":\"b\"}"));
 }
 
 fn an_id_is_never_given_to_another_name(backend: &dyn Backend) {

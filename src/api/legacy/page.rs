@@ -65,7 +65,8 @@ pub fn dashboard(page: &Dashboard) -> String {
     let mut body = String::from("<h1>Monitor Service</h1><nav>");
     let _ = write!(
         body,
-        "<a href=\"/legacy\">Refresh</a> <a href=\"https://{0}/\">Home</a> <a href=\"/logout\">Logout</a>\
+        "<a href=\"/legacy\">Refresh</a> <a href=\"https://{0}/\">Home</a> \
+         <a href=\"/logout\">Logout</a>\
          <form method=\"post\" action=\"/api/shutdown\">\
          <input type=\"hidden\" name=\"word\" value=\"{1}\"><button>Shutdown</button></form></nav>",
         escaped(&page.domain),

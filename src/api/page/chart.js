@@ -12,7 +12,7 @@ const LINES = [["p99_us", "p99", "99 %"], ["p90_us", "p90", "90 %"], ["p50_us", 
 // A round number above `value`, so that the axis has readable marks.
 function ceiling(value) {
   const power = 10 ** Math.floor(Math.log10(Math.max(value, 10)));
-  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= value);
+  return [1, 1.5, 2, 3, 4, 5, 6, 8, 10].map((step) => step * power).find((step) => step >= value * 1.04) ?? 12 * power;
 }
 
 export function latency(history) {

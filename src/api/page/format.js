@@ -24,7 +24,7 @@ export function micros(us) {
 export function duration(ms) {
   const s = Math.max(0, Math.round(ms / 1_000));
   if (s < 60) return `${s} s`;
-  if (s < 3_600) return `${Math.floor(s / 60)} min${s % 60 && s < 600 ? ` ${s % 60} s` : ""}`;
+  if (s < 3_600) return `${Math.floor(s / 60)} min`;
   if (s < 86_400) return `${Math.floor(s / 3_600)} h${Math.floor(s / 60) % 60 ? ` ${Math.floor(s / 60) % 60} min` : ""}`;
   return `${Math.floor(s / 86_400)} d${Math.floor(s / 3_600) % 24 && s < 864_000 ? ` ${Math.floor(s / 3_600) % 24} h` : ""}`;
 }

@@ -1,15 +1,17 @@
 // One monitor: what is held to be true, since when, how fast it answers and what it said last.
 
-import { get } from "/assets/api.js";
 import { latency } from "/assets/chart.js";
+import { get, send } from "/assets/api.js";
 import { empty, h, link, panel, tags, verdict } from "/assets/dom.js";
+import { edit, remove } from "/assets/edit.js";
 import { ago, clock, count, day, duration, micros, percent, stamp } from "/assets/format.js";
 
 const RANGES = [["1 h", 3_600_000], ["24 h", 86_400_000], ["7 d", 7 * 86_400_000]];
 const PHASES = [["resolve", "name to address"], ["connect", "connect"], ["tls", "TLS handshake"], ["wait", "wait for the first byte"], ["transfer", "transfer"]];
+const STEPS = 120;
 const LIVE_EVERY_MS = 3_000;
 
-export async function monitor({ id }) {
+export async function monitor({ id, go }) {
   const of = `/monitors/${id}`;
   let range = RANGES[0][1];
   const place = h("div", { class: "chart-place" });
@@ -18,13 +20,13 @@ export async function monitor({ id }) {
   const read = () => Promise.all([get(of), get(`${of}/results?limit=20`), get(`${of}/uptime`), get(`${of}/evidence`), get(`${of}/certificates`), get(`${of}/transitions?limit=12`)]);
   const history = () => {
     const to = Date.now();
-    return get(`${of}/history?from_ms=${to - range}&to_ms=${to}&steps=120`);
+    // A step is never shorter than from check to check: else every second one would be empty.
+    const steps = Math.max(1, Math.min(STEPS, Math.floor(range / facts[0].interval_ms)));
+    return get(`${of}/history?from_ms=${to - range}&to_ms=${to}&steps=${steps}`);
   };
-  let [facts, made] = await Promise.all([read(), history()]);
-  if (facts[0].created_ms < Date.now() - 5 * 3_600_000) {
-    range = RANGES[1][1];
-    made = await history();
-  }
+  let facts = await read();
+  if (facts[0].created_ms < Date.now() - 5 * 3_600_000) range = RANGES[1][1];
+  let made = await history();
 
   const drawChart = () => {
     ranges.replaceChildren(...RANGES.map(([text, ms]) => h("button", { type: "button", "aria-pressed": String(ms === range), onclick: () => choose(ms) }, text)));
@@ -39,13 +41,29 @@ export async function monitor({ id }) {
     made = await history();
     drawChart();
   };
+  const again = async () => {
+    facts = await read();
+    draw();
+  };
+  // Monitors of a file or a table are changed there.
+  const actions = (now) => {
+    if (now.source !== "api") return null;
+    const resting = now.verdict === "paused";
+    const turn = async (event) => {
+      event.target.disabled = true;
+      await send("POST", `${of}/${resting ? "resume" : "pause"}`).catch(() => null);
+      await again();
+    };
+    const button = (text, onclick) => h("button", { class: "button", type: "button", onclick }, text);
+    return h("span", { class: "end filters" }, button(resting ? "Resume" : "Pause", turn), button("Edit", () => edit(now, again)), button("Remove", () => remove(now, go)));
+  };
   const top = h("div", { class: "title" });
   const upPlace = h("div");
   const detail = h("div", { class: "two" });
   const words = h("div");
   const draw = () => {
     const [now, results, uptime, evidence, certificates, changes] = facts;
-    top.replaceChildren(...head(now));
+    top.replaceChildren(...head(now, actions(now)));
     upPlace.replaceChildren(uptimePanel(uptime));
     detail.replaceChildren(lastPanel(results.results[0]), side(now, certificates));
     words.replaceChildren(h("div", { class: "two" }, evidencePanel(evidence), changesPanel(changes)));
@@ -73,10 +91,10 @@ export async function monitor({ id }) {
   };
 }
 
-function head(now) {
+function head(now, actions) {
   return [
     h("p", { class: "note" }, link("/monitors", {}, "Monitors"), " / ", `#${now.id}`),
-    h("div", { class: "title-row" }, h("h1", {}, now.name), verdict(now.verdict, true), now.since_ms && h("span", { class: "soft" }, `for ${duration(Date.now() - now.since_ms)}`)),
+    h("div", { class: "title-row" }, h("h1", {}, now.name), verdict(now.verdict, true), now.since_ms && h("span", { class: "soft" }, `for ${duration(Date.now() - now.since_ms)}`), actions),
     h("p", { class: "title-row soft" }, h("code", {}, now.target), tags(now.tags)),
     now.problem && h("p", { class: "banner", role: "alert" }, h("strong", {}, "Cannot run"), now.problem),
     now.verdict !== "up" && now.message && h("p", {}, now.result && h("code", {}, now.result), " ", now.message),

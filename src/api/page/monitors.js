@@ -2,10 +2,10 @@
 
 import { get } from "/assets/api.js";
 import { empty, h, link, tags, verdict } from "/assets/dom.js";
+import { TYPES, add } from "/assets/edit.js";
 import { ago, count, duration, micros } from "/assets/format.js";
 
 const VERDICTS = ["down", "unknown", "up", "pending", "paused"];
-const TYPES = ["ping_web", "web_content", "tcp", "open_port_tcp_then_valid", "open_port_tcp_then_error", "ping_icmp", "ssl_expired_check"];
 const ORDERS = [["worst", "Worst first"], ["name", "By name"], ["id", "By number"]];
 const FILTERS = ["tag", "type", "verdict", "text", "problems", "sort", "limit"];
 const LIVE_EVERY_MS = 3_000;
@@ -32,10 +32,11 @@ export async function monitors({ query, go }) {
   };
 
   const nodes = [
-    h("div", { class: "title-row" }, h("h1", {}, "Monitors"), h("span", { class: "soft", role: "status" }, total(page.total, query))),
+    h("div", { class: "title-row" }, h("h1", {}, "Monitors"), h("span", { class: "soft", role: "status" }, total(page.total, query)),
+      h("button", { class: "button primary end", type: "button", onclick: () => add(go) }, "Add monitor")),
     filters(query, known, wanted, go),
     page.monitors.length === 0 ? h("section", { class: "panel" }, empty("No monitor fits. Take a filter away or look for another text.")) :
-      h("section", { class: "panel table-wrap" }, h("table", {},
+      h("section", { class: "panel table-wrap" }, h("table", { class: "wide-rows" },
         h("thead", {}, h("tr", {}, h("th", { class: "w-verdict" }, "Verdict"), h("th", { class: "w-name" }, "Monitor"), h("th", { class: "w-type" }, "Type"), h("th", { class: "num w-time" }, "Last check"), h("th", { class: "num w-time" }, "Took"), h("th", {}, "Says"))),
         body)),
     pager(page, asked, query, back, go),
@@ -92,7 +93,7 @@ function filters(query, known, wanted, go) {
     h("div", { class: "chips", role: "group", "aria-label": "Verdict" }, [null, ...VERDICTS].map((word) =>
       h("button", { type: "button", "aria-pressed": String(word === query.get("verdict")), onclick: () => go(wanted({ verdict: word })) }, word ?? "all"))),
     choice("tag", "Tag", [["", "Any tag"], ...names.map((name) => [name, name])]),
-    choice("type", "Type", [["", "Any type"], ...TYPES.map((name) => [name, name])]),
+    choice("type", "Type", [["", "Any type"], ...TYPES.map(([name]) => [name, name])]),
     choice("sort", "Order", ORDERS),
     problems && h("button", { class: "button", type: "button", onclick: () => go(wanted({ problems: null })) }, "Cannot run ×"));
 }

@@ -104,7 +104,7 @@ function loadParts({ engine }) {
     ["Waiting", count(engine.waiting)], ["Missed", count(engine.missed)],
   ];
   const highest = Math.max(...lags, 1_000);
-  const points = lags.map((lag, at) => `${(at * 400) / (SPARK_POINTS - 1)},${42 - (lag * 38) / highest}`);
+  const points = lags.map((lag, at) => `${400 - ((lags.length - 1 - at) * 400) / (SPARK_POINTS - 1)},${42 - (lag * 38) / highest}`);
   return [
     h("dl", { class: "facts" }, facts.map(([name, value]) => h("div", {}, h("dt", {}, name), h("dd", {}, value)))),
     lags.length > 2 && s("svg", { class: "spark chart", viewBox: "0 0 400 44", preserveAspectRatio: "none", role: "img", "aria-label": "Lag, 99 %, since this page was opened" },
@@ -115,7 +115,7 @@ function loadParts({ engine }) {
 
 function typeBar({ name, monitors }) {
   return link(`/monitors?type=${encodeURIComponent(name)}`, {}, h("span", {}, name), meter(monitors),
-    h("span", { class: monitors.down > 0 ? "end v-down" : "end" }, monitors.down > 0 ? `${count(monitors.down)} of ${count(monitors.total)}` : count(monitors.total)));
+    h("span", { class: monitors.down > 0 ? "end v-down" : "end soft" }, monitors.down > 0 ? `${count(monitors.down)} down of ${count(monitors.total)}` : count(monitors.total)));
 }
 
 function incidentRow(incident) {

@@ -274,13 +274,18 @@ pub(super) mod tests {
     use crate::ids::ShardId;
     use crate::sample::{Code, Transition};
     use crate::store::view::{
-        CertView, Counts, Evidence, Incident, Range, Results, TransitionView,
+        CertView, Counts, Evidence, Incident, Range, Results, TransitionView, Watched, Written,
     };
 
     /// A store that has a list of monitors and nothing else.
     pub(in super::super) struct Rows(pub Vec<MonitorView>);
 
     impl Read for Rows {
+        fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
+            let all = self.0.len() as u64;
+            Ok((all, all, all))
+        }
+
         fn find(&mut self, _: &str) -> Result<Option<MonitorId>, StoreError> {
             Ok(None)
         }
@@ -289,6 +294,10 @@ pub(super) mod tests {
             let after = filter.after.unwrap_or_default();
             let rows = self.0.iter().filter(|row| row.id > after);
             Ok(rows.take(filter.limit).cloned().collect())
+        }
+
+        fn written(&mut self, _: MonitorId, _: usize) -> Result<Vec<Written>, StoreError> {
+            Ok(Vec::new())
         }
 
         fn results(&mut self, _: MonitorId, _: &Range) -> Result<Results, StoreError> {
@@ -315,6 +324,22 @@ pub(super) mod tests {
             Ok(Vec::new())
         }
 
+        fn transitions_after(
+            &mut self,
+            _: u64,
+            _: usize,
+        ) -> Result<Vec<(u64, TransitionView)>, StoreError> {
+            Ok(Vec::new())
+        }
+
+        fn newest_transition(&mut self) -> Result<u64, StoreError> {
+            Ok(0)
+        }
+
+        fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
+            Ok(monitors.iter().map(|_| None).collect())
+        }
+
         fn certs(&mut self, _: MonitorId) -> Result<Vec<CertView>, StoreError> {
             Ok(Vec::new())
         }
@@ -334,6 +359,8 @@ pub(super) mod tests {
             target: format!("{}.example:443", name.len()),
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
             source: "file".into(),
+            user_id: None,
+            stop_to_ms: None,
             problem: None,
             interval_ms: 60_000,
             created_ms: 1_000,

@@ -13,16 +13,22 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, get, post};
+use futures_util::FutureExt;
+use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::legacy::auth::Auth;
 use crate::api::problem::Problem;
 use crate::limits::{FLEET_READ_MS_MIN, FLEET_READ_SHARE};
+use crate::messages::Changes;
 use crate::metrics::snapshot::Published;
-use crate::store::OpenReader;
+use crate::monitor::row::Interner;
+use crate::store::{OpenReader, StoreHandle};
 
 pub mod access;
+
+mod bulk;
 
 pub mod counters;
 
@@ -52,6 +58,8 @@ mod uptime;
 
 mod whole;
 
+pub mod writes;
+
 pub use openapi::Description;
 
 use counters::ApiCounters;
@@ -76,6 +84,10 @@ pub struct Setup {
     pub fleet: Arc<Fleet>,
     /// The account.
     pub auth: Arc<Auth>,
+    /// The way to the store thread, for changes.
+    pub store: StoreHandle,
+    /// The way to the shards, for changes.
+    pub changes: Changes,
     /// Tokens of programs.
     pub tokens: Tokens,
     /// Numbers about the API.
@@ -91,6 +103,10 @@ pub struct V1 {
     rate: Mutex<Rate>,
     load: Mutex<Load>,
     live: Live,
+    /// Held by whoever changes monitors.
+    writer: tokio::sync::Mutex<Interner>,
+    /// Told after a change: the list of all monitors is not of now.
+    changed: Notify,
     overview: SharedAnswer,
     map: SharedAnswer,
     tags: SharedAnswer,
@@ -109,8 +125,11 @@ fn table() -> Vec<(&'static str, MethodRouter<Arc<V1>>)> {
         ("/events", get(whole::events)),
         ("/incidents", get(reads::incidents)),
         ("/transitions", get(reads::transitions)),
-        ("/monitors", get(reads::monitors)),
-        ("/monitors/{id}", get(reads::monitor)),
+        ("/monitors", get(reads::monitors).post(writes::add)),
+        ("/monitors/bulk", post(bulk::bulk)),
+        ("/monitors/{id}", get(reads::monitor).patch(writes::change).delete(writes::remove)),
+        ("/monitors/{id}/pause", post(writes::pause)),
+        ("/monitors/{id}/resume", post(writes::resume)),
         ("/monitors/{id}/results", get(reads::results)),
         ("/monitors/{id}/history", get(reads::monitor_history)),
         ("/monitors/{id}/uptime", get(reads::uptime)),
@@ -133,6 +152,8 @@ pub fn routes(setup: Setup) -> Router {
         live: Live::new(Arc::clone(&setup.counters.live_dropped)),
         rate: Mutex::default(),
         load: Mutex::default(),
+        writer: tokio::sync::Mutex::default(),
+        changed: Notify::new(),
         overview: SharedAnswer::default(),
         map: SharedAnswer::default(),
         tags: SharedAnswer::default(),
@@ -210,9 +231,10 @@ async fn follow(api: Weak<V1>) {
     loop {
         turn.tick().await;
         let Some(api) = api.upgrade() else { return };
+        let is_stale = api.changed.notified().now_or_never().is_some();
         let load = watch.look((api.setup.clock)());
         *api.load.lock().unwrap_or_else(PoisonError::into_inner) = load;
-        if Instant::now() >= read_at {
+        if is_stale || Instant::now() >= read_at {
             let took = api.read_fleet().await;
             let pause = (took * FLEET_READ_SHARE).max(Duration::from_millis(FLEET_READ_MS_MIN));
             read_at = Instant::now() + pause;

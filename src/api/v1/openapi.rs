@@ -7,7 +7,7 @@ use axum::response::Response;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use super::{reads, whole};
+use super::{bulk, reads, whole, writes};
 use crate::api::answer::Answer;
 use crate::api::problem::Problem;
 
@@ -21,6 +21,7 @@ use crate::api::problem::Problem;
         reads::incidents, reads::transitions,
         reads::monitors, reads::monitor, reads::results, reads::monitor_history, reads::uptime,
         reads::evidence, reads::certificates, reads::monitor_incidents, reads::monitor_transitions,
+        writes::add, writes::change, writes::remove, writes::pause, writes::resume, bulk::bulk,
         openapi,
     ),
     modifiers(&Security),

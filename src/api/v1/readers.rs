@@ -57,6 +57,15 @@ impl Readers {
     }
 }
 
+/// Closed on a thread for that: a reader may have an executor of its own, which must not end
+/// within another one.
+impl Drop for Readers {
+    fn drop(&mut self) {
+        let idle = std::mem::take(&mut *self.idle.lock().unwrap_or_else(PoisonError::into_inner));
+        std::thread::spawn(move || drop(idle));
+    }
+}
+
 /// Does `work` on a thread for work that takes its time.
 ///
 /// # Errors

@@ -43,6 +43,8 @@ const DAYS_MAX: u64 = 400;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct MonitorsQuery {
+    /// The one with exactly this name, as the store has it now; goes with no other parameter.
+    name: Option<String>,
     /// With this tag.
     tag: Option<String>,
     /// Of this type.
@@ -183,7 +185,8 @@ fn bounded<N: PartialOrd + std::fmt::Display + From<u8>>(
     }
 }
 
-fn monitor_id(text: &str) -> Result<MonitorId, Problem> {
+/// The number in an address.
+pub(super) fn monitor_id(text: &str) -> Result<MonitorId, Problem> {
     let detail = || format!("{text:?} is not the number of a monitor");
     text.parse().map(MonitorId).map_err(|_| Problem::field("id", detail()))
 }
@@ -195,6 +198,11 @@ fn monitor_id(text: &str) -> Result<MonitorId, Problem> {
 )]
 pub async fn monitors(State(api): Shared, parts: Parts) -> Result<Response, Problem> {
     let asked: MonitorsQuery = query(&parts.uri)?;
+    if let Some(name) = asked.name {
+        let monitors = Vec::from_iter(api.named(name).await?);
+        let page = MonitorPage { total: monitors.len(), monitors, next: None };
+        return Ok(Answer::json(&page)?.to(&parts.headers));
+    }
     let limit = bounded("limit", asked.limit, API_PAGE_ROWS_DEFAULT, API_PAGE_ROWS_MAX)?;
     if asked.text.as_ref().is_some_and(|text| text.len() > API_TEXT_BYTES_MAX) {
         return Err(Problem::field("text", format!("at most {API_TEXT_BYTES_MAX} bytes")));
@@ -230,6 +238,15 @@ impl V1 {
 
     pub(super) async fn monitor(&self, id: MonitorId) -> Result<MonitorView, Problem> {
         self.monitors(vec![id]).await?.pop().ok_or_else(|| Problem::no_monitor(id.0))
+    }
+
+    /// The monitor with this name, which may be new.
+    async fn named(&self, name: String) -> Result<Option<MonitorView>, Problem> {
+        let asked = name.clone();
+        let Some(id) = self.readers.read(move |reader| reader.find(&asked)).await? else {
+            return Ok(None);
+        };
+        Ok(self.monitors(vec![id]).await?.pop().filter(|monitor| monitor.name == name))
     }
 
     /// Uptime of one monitor.

@@ -51,7 +51,7 @@ mod metrics;
 
 pub mod reader;
 
-pub use reader::PgReader;
+pub use reader::{PgReader, PgServer};
 
 /// States read in one statement: each answer has its deadline.
 const STATES_AT_ONCE: i64 = 50_000;
@@ -156,6 +156,20 @@ impl Store for PgStore {
         )
     }
 
+    fn edit_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+        gone: &[MonitorId],
+    ) -> Result<SyncReport, StoreError> {
+        let now_ms = wall_millis();
+        self.runtime.block_on(
+            self.link.transaction(async |work| {
+                sync::edit(work.session, source, rows, gone, now_ms).await
+            }),
+        )
+    }
+
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
         self.states(None)
     }
@@ -182,6 +196,25 @@ impl Store for PgStore {
             let rows =
                 work.session.query(sql, &[(&id, Type::INT8), (&started, Type::INT8)]).await?;
             Ok(!rows.is_empty())
+        }))
+    }
+
+    fn adopt_run(&mut self, run: RunKey) -> Result<(), StoreError> {
+        let (id, started) = (signed(run.run.0), signed(run.started_ms));
+        self.runtime.block_on(self.link.transaction(async |work| {
+            let identity = work.session.query("SELECT id FROM engine.identity", &[]).await?;
+            let identity = identity.first().map_or(0, |row| unsigned(row.get(0)));
+            let values = [(&id as _, Type::INT8), (&started as _, Type::INT8)];
+            if run.run.is_away_from(identity) {
+                let sql = "INSERT INTO engine.run (id, started_ms) VALUES ($1, $2)
+                           ON CONFLICT (id) DO NOTHING";
+                work.session.execute(sql, &values).await?;
+            }
+            let sql = "SELECT 1 FROM engine.run WHERE id = $1 AND started_ms = $2";
+            match work.session.query(sql, &values).await?.is_empty() {
+                true => Err(StoreError::ForeignSpool { run: run.run.0 }),
+                false => Ok(()),
+            }
         }))
     }
 

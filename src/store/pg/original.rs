@@ -16,6 +16,7 @@ use super::append::plain;
 use super::is_item;
 use super::link::Work;
 use super::schema::Form;
+use crate::clock::wall_millis;
 use crate::ids::MonitorId;
 use crate::limits::MESSAGE_BYTES_MAX;
 use crate::monitor::Kind;
@@ -217,9 +218,15 @@ async fn note_hours(work: Work<'_>, batches: &[&SampleBatch]) -> Result<(), Stor
         .map(|at_ms| at_ms - at_ms.rem_euclid(signed(HOUR_MS)))
         .collect();
     let hours: Vec<i64> = hours.into_iter().collect();
-    let sql = "INSERT INTO engine.hour (t0) SELECT * FROM unnest($1)
-               ON CONFLICT (t0) DO UPDATE SET next_id = 0 WHERE engine.hour.next_id <> 0";
-    work.session.execute(sql, &[(&hours, Type::INT8_ARRAY)]).await?;
+    // An hour that still goes on is noted once, and engines on one database do not wait for each
+    // other; of one that is over the row is locked, so that nobody sums it up without these rows.
+    let over = signed(wall_millis().saturating_sub(HOUR_MS));
+    let sql = "INSERT INTO engine.hour (t0)
+               SELECT t0 FROM unnest($1) AS u (t0)
+               WHERE t0 <= $2 OR NOT EXISTS (SELECT 1 FROM engine.hour h WHERE h.t0 = u.t0)
+               ON CONFLICT (t0) DO UPDATE SET next_id = 0";
+    let values = [(&hours as _, Type::INT8_ARRAY), (&over as _, Type::INT8)];
+    work.session.execute(sql, &values).await?;
     Ok(())
 }
 

@@ -3,19 +3,22 @@
 //! Owns: the questions as SQL; how head rows and chunks make one history is shared with the SQLite
 //! reader. Any server will do, a standby too. A lost connection is made anew at the next question.
 
+use std::collections::HashMap;
+
+use jiff::tz::TimeZone;
 use tokio::runtime::{Builder, Runtime};
 
 use super::super::reader::{Found, limit, windows};
 use super::super::view::{
     CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, Results,
-    TransitionView,
+    TransitionView, Watched, Written,
 };
 use super::super::{StoreError, signed, unsigned};
-use super::{schema, small};
+use super::{is_item, schema, small};
 use crate::clock::wall_millis;
 use crate::ids::MonitorId;
 use crate::limits::{GROUP_BITS, LANE_BITS, PG_READ_MS_MAX, WINDOW_MS};
-use crate::monitor::Kind;
+use crate::monitor::{Kind, address};
 use crate::pg::{PgOptions, Row, Session, Type, Value};
 use crate::sample::{Code, Verdict};
 
@@ -24,7 +27,8 @@ const CHUNKS_AT_ONCE: i64 = 24;
 
 /// A PostgreSQL database, to look only.
 pub struct PgReader {
-    runtime: Runtime,
+    /// There until the end.
+    runtime: Option<Runtime>,
     options: PgOptions,
     session: Option<Session>,
 }
@@ -32,13 +36,6 @@ pub struct PgReader {
 impl std::fmt::Debug for PgReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "PgReader({})", self.options)
-    }
-}
-
-/// Opens readers of this database.
-impl OpenReader for PgOptions {
-    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
-        Ok(Box::new(PgReader::open(self)?))
     }
 }
 
@@ -51,25 +48,9 @@ impl PgReader {
     pub fn open(options: &PgOptions) -> Result<PgReader, StoreError> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| StoreError::Database(error.to_string()))?;
-        let mut reader = PgReader { runtime, options: options.clone(), session: None };
-        let PgReader { runtime, options, session } = &mut reader;
-        runtime.block_on(connected(options, session))?;
-        Ok(reader)
-    }
-
-    /// Monitors that are not removed: all, those that are to be checked, and those of them that
-    /// can run.
-    ///
-    /// # Errors
-    ///
-    /// Only the database's.
-    pub fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
-        let sql = "SELECT count(*), count(*) FILTER (WHERE NOT paused),
-                          count(*) FILTER (WHERE NOT paused AND problem IS NULL)
-                   FROM engine.watched() WHERE NOT removed";
-        let rows = self.ask(sql, &[])?;
-        let number = |column| rows.first().map_or(0, |row| unsigned(row.get(column)));
-        Ok((number(0), number(1), number(2)))
+        let (options, mut session) = (options.clone(), None);
+        runtime.block_on(connected(&options, &mut session))?;
+        Ok(PgReader { runtime: Some(runtime), options, session })
     }
 
     /// Asks one question within its own transaction.
@@ -82,12 +63,18 @@ impl PgReader {
         &mut self,
         work: impl AsyncFnOnce(&Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let PgReader { runtime, options, session } = self;
+        let PgReader { runtime: Some(runtime), options, session } = self else {
+            return Err(StoreError::Ended);
+        };
         runtime.block_on(async {
             let open = connected(options, session).await?;
+            // The original's times are those of this host's clock.
+            let zone = TimeZone::system();
+            let zone = zone.iana_name().map(|name| format!("; SET LOCAL TimeZone = '{name}'"));
+            let zone = zone.unwrap_or_default();
             let begin = format!(
                 "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;
-                 SET LOCAL statement_timeout = {PG_READ_MS_MAX}; SET LOCAL jit = off"
+                 SET LOCAL statement_timeout = {PG_READ_MS_MAX}; SET LOCAL jit = off{zone}"
             );
             let result = async {
                 open.run(&begin).await?;
@@ -101,6 +88,26 @@ impl PgReader {
             }
             result
         })
+    }
+}
+
+/// Waits for nothing: whoever drops a reader may serve others.
+impl Drop for PgReader {
+    fn drop(&mut self) {
+        self.session = None;
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Opens readers of this server.
+#[derive(Clone, Debug)]
+pub struct PgServer(pub PgOptions);
+
+impl OpenReader for PgServer {
+    fn open(&self) -> Result<Box<dyn Read + Send>, StoreError> {
+        Ok(Box::new(PgReader::open(&self.0)?))
     }
 }
 
@@ -122,6 +129,15 @@ async fn connected<'a>(
 }
 
 impl Read for PgReader {
+    fn totals(&mut self) -> Result<(u64, u64, u64), StoreError> {
+        let sql = "SELECT count(*), count(*) FILTER (WHERE NOT paused),
+                          count(*) FILTER (WHERE NOT paused AND problem IS NULL)
+                   FROM engine.watched() WHERE NOT removed";
+        let rows = self.ask(sql, &[])?;
+        let number = |column| rows.first().map_or(0, |row| unsigned(row.get(column)));
+        Ok((number(0), number(1), number(2)))
+    }
+
     fn find(&mut self, name_or_id: &str) -> Result<Option<MonitorId>, StoreError> {
         let id = name_or_id.parse::<i64>().ok();
         let sql = "SELECT id FROM engine.watched() WHERE name = $1 OR id = $2
@@ -136,7 +152,8 @@ impl Read for PgReader {
             "SELECT m.id, m.name, m.kind, m.target, m.tags, m.source, m.problem, m.interval_ms,
                     CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END, s.since_ms,
                     s.due_ms, s.code, s.message, s.total_us, s.http_status,
-                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms
+                    s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms,
+                    m.user_id, m.stop_to_ms
              FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
              WHERE NOT m.removed
                AND ($1 IS NULL OR CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END = $1)
@@ -163,6 +180,20 @@ impl Read for PgReader {
         let now_ms = wall_millis();
         let rows = self.ask(&sql, &values)?;
         Ok(rows.iter().map(|row| monitor_view(row).with_next_due(now_ms)).collect())
+    }
+
+    fn written(&mut self, from: MonitorId, rows_max: usize) -> Result<Vec<Written>, StoreError> {
+        // Rows of the original's table are not written by us: they have no row of this form.
+        let sql = "SELECT id, source, row_json FROM engine.monitor
+                   WHERE id >= $1 AND removed_ms IS NULL ORDER BY id LIMIT $2";
+        let values: [Value<'_>; 2] =
+            [(&signed(from.0), Type::INT8), (&limit(rows_max), Type::INT8)];
+        let rows = self.ask(sql, &values)?;
+        let written = |row: &Row| {
+            let id = MonitorId(unsigned(row.get(0)));
+            Written { id, source: row.get(1), row_json: row.get(2) }
+        };
+        Ok(rows.iter().map(written).collect())
     }
 
     fn results(&mut self, monitor: MonitorId, range: &Range) -> Result<Results, StoreError> {
@@ -234,20 +265,38 @@ impl Read for PgReader {
                    ORDER BY t.at_ms DESC, t.id DESC LIMIT $2";
         let monitor = monitor.map(|monitor| signed(monitor.0));
         let rows = self.ask(sql, &[(&monitor, Type::INT8), (&limit(rows_max), Type::INT8)])?;
-        let change = |row: &Row| {
-            let code = Code(small(row.get(5)));
-            TransitionView {
-                monitor: MonitorId(unsigned(row.get(0))),
-                name: row.get(1),
-                at_ms: unsigned(row.get(2)),
-                from: Verdict::from_number(small(row.get(3))),
-                to: Verdict::from_number(small(row.get(4))),
-                code: code.0,
-                result: code.name(),
-                message: row.get(6),
-            }
-        };
-        Ok(rows.iter().map(change).collect())
+        Ok(rows.iter().map(transition_view).collect())
+    }
+
+    fn transitions_after(
+        &mut self,
+        after: u64,
+        rows_max: usize,
+    ) -> Result<Vec<(u64, TransitionView)>, StoreError> {
+        let sql = "SELECT t.monitor_id, m.name, t.at_ms, t.from_verdict, t.to_verdict, t.code,
+                          t.message, t.id
+                   FROM engine.transition t JOIN engine.watched() m ON m.id = t.monitor_id
+                   WHERE t.id > $1 ORDER BY t.id LIMIT $2";
+        let values = [(&signed(after) as _, Type::INT8), (&limit(rows_max) as _, Type::INT8)];
+        let rows = self.ask(sql, &values)?;
+        Ok(rows.iter().map(|row| (unsigned(row.get(7)), transition_view(row))).collect())
+    }
+
+    fn newest_transition(&mut self) -> Result<u64, StoreError> {
+        let rows = self.ask("SELECT coalesce(max(id), 0) FROM engine.transition", &[])?;
+        Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
+    }
+
+    fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
+        let ids: Vec<i64> = monitors.iter().map(|monitor| signed(monitor.0)).collect();
+        let sql = "SELECT w.name, w.kind, w.target, w.tags, w.interval_ms,
+                          coalesce(m.row_json, '{}'), w.id
+                   FROM engine.watched() w LEFT JOIN engine.monitor m ON m.id = w.id
+                   WHERE NOT w.removed AND w.id = ANY($1)";
+        let rows = self.ask(sql, &[(&ids, Type::INT8_ARRAY)])?;
+        let mut found: HashMap<i64, Watched> =
+            rows.iter().map(|row| (row.get(6), watched(row))).collect();
+        Ok(ids.iter().map(|id| found.remove(id)).collect())
     }
 
     fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError> {
@@ -258,6 +307,31 @@ impl Read for PgReader {
                    WHERE l.monitor_id = $1 ORDER BY l.current_since_ms DESC, c.id DESC";
         let rows = self.ask(sql, &[(&signed(monitor.0), Type::INT8)])?;
         Ok(rows.iter().map(cert_view).collect())
+    }
+}
+
+fn transition_view(row: &Row) -> TransitionView {
+    let code = Code(small(row.get(5)));
+    TransitionView {
+        monitor: MonitorId(unsigned(row.get(0))),
+        name: row.get(1),
+        at_ms: unsigned(row.get(2)),
+        from: Verdict::from_number(small(row.get(3))),
+        to: Verdict::from_number(small(row.get(4))),
+        code: code.0,
+        result: code.name(),
+        message: row.get(6),
+    }
+}
+
+fn watched(row: &Row) -> Watched {
+    Watched {
+        name: row.get(0),
+        kind: row.get::<_, Option<&str>>(1).and_then(Kind::from_name),
+        target: row.get(2),
+        tags: serde_json::from_str(row.get(3)).unwrap_or_default(),
+        interval_ms: unsigned(row.get(4)),
+        row_json: row.get(5),
     }
 }
 
@@ -341,16 +415,25 @@ fn monitor_view(row: &Row) -> MonitorView {
     let last_check_ms = Some(number(10)).filter(|due| *due > 0);
     let total_us = u32::try_from(number(13)).unwrap_or(u32::MAX);
     let http_status: u16 = row.get::<_, Option<i32>>(14).map_or(0, small);
+    let id = MonitorId(number(0));
+    // Whatever the original lets stand there.
+    let target = match is_item(id) {
+        true => address::masked_widely(row.get(3)),
+        false => row.get(3),
+    };
+    let name: String = row.get(1);
     MonitorView {
-        id: MonitorId(number(0)),
-        name: row.get(1),
+        id,
+        name: if name.trim().is_empty() { target.clone() } else { name },
         kind: row.get::<_, Option<&str>>(2).and_then(Kind::from_name),
-        target: row.get(3),
+        target,
         tags: list(row.get(4)),
         source: row.get(5),
+        created_ms: number(19),
+        user_id: row.get(20),
+        stop_to_ms: row.get::<_, Option<i64>>(21).map(unsigned),
         problem: row.get(6),
         interval_ms: number(7),
-        created_ms: number(19),
         verdict: Verdict::from_number(small(row.get(8))),
         since_ms: Some(number(9)).filter(|since| *since > 0),
         last_check_ms,

@@ -128,9 +128,38 @@ pub(super) async fn apply(
     rows: &[NewMonitor],
     now_ms: u64,
 ) -> Result<SyncReport, StoreError> {
+    let mut report = put(session, source, rows, now_ms).await?;
+    let seen: HashSet<MonitorId> = report.ids.iter().flatten().copied().collect();
+    let sql = "SELECT id FROM engine.monitor WHERE source = $1 AND removed_ms IS NULL ORDER BY id";
+    let known = session.query(sql, &[(&source, Type::TEXT)]).await?;
+    let known = known.iter().map(|row| MonitorId(unsigned(row.get(0))));
+    let gone: Vec<MonitorId> = known.filter(|id| !seen.contains(id)).collect();
+    report.removed = remove(session, source, &gone, now_ms).await?;
+    Ok(report)
+}
+
+/// Applies some rows and removals; see [`super::super::Store::edit_monitors`].
+pub(super) async fn edit(
+    session: &Session,
+    source: &str,
+    rows: &[NewMonitor],
+    gone: &[MonitorId],
+    now_ms: u64,
+) -> Result<SyncReport, StoreError> {
+    let mut report = put(session, source, rows, now_ms).await?;
+    report.removed = remove(session, source, gone, now_ms).await?;
+    Ok(report)
+}
+
+/// Adds or changes the rows.
+async fn put(
+    session: &Session,
+    source: &str,
+    rows: &[NewMonitor],
+    now_ms: u64,
+) -> Result<SyncReport, StoreError> {
     session.query("SELECT pg_advisory_xact_lock($1)", &[(&LOCK, Type::INT8)]).await?;
     let mut report = SyncReport { ids: Vec::with_capacity(rows.len()), ..SyncReport::default() };
-    let mut seen: HashSet<i64> = HashSet::with_capacity(rows.len());
     let mut names: HashSet<&str> = HashSet::with_capacity(rows.len());
     for part in rows.chunks(SYNC_ROWS_MAX) {
         let stored = find(session, part).await?;
@@ -172,14 +201,12 @@ pub(super) async fn apply(
                     id
                 }
             };
-            seen.insert(id);
             report.ids.push(Some(MonitorId(unsigned(id))));
         }
         if !writes.ids.is_empty() {
             writes.apply(session, source, signed(now_ms)).await?;
         }
     }
-    report.removed = remove_others(session, source, &seen, signed(now_ms)).await?;
     Ok(report)
 }
 
@@ -207,25 +234,29 @@ async fn new_ids(session: &Session, count: usize) -> Result<Vec<i64>, StoreError
     Ok(rows.iter().map(|row| row.get(0)).collect())
 }
 
-/// Marks the monitors of the source that are not among `seen` as removed and closes their
-/// incidents: nobody will look at them again.
-async fn remove_others(
+/// Marks those of these monitors that the source has as removed and closes their incidents: nobody
+/// will look at them again. Returns which they were.
+async fn remove(
     session: &Session,
     source: &str,
-    seen: &HashSet<i64>,
-    now_ms: i64,
+    gone: &[MonitorId],
+    now_ms: u64,
 ) -> Result<Vec<MonitorId>, StoreError> {
-    let sql = "SELECT id FROM engine.monitor WHERE source = $1 AND removed_ms IS NULL ORDER BY id";
-    let known = session.query(sql, &[(&source, Type::TEXT)]).await?;
-    let known = known.iter().map(|row| row.get::<_, i64>(0));
-    let gone: Vec<i64> = known.filter(|id| !seen.contains(id)).collect();
-    if !gone.is_empty() {
-        let values = [(&gone as _, Type::INT8_ARRAY), (&now_ms as _, Type::INT8)];
-        let sql = "UPDATE engine.monitor SET removed_ms = $2 WHERE id = ANY($1)";
-        session.execute(sql, &values).await?;
-        let sql = "UPDATE engine.incident SET closed_ms = greatest(opened_ms, $2)
-                   WHERE monitor_id = ANY($1) AND closed_ms IS NULL";
-        session.execute(sql, &values).await?;
+    if gone.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(gone.into_iter().map(|id| MonitorId(unsigned(id))).collect())
+    let gone: Vec<i64> = gone.iter().map(|id| signed(id.0)).collect();
+    let now_ms = signed(now_ms);
+    let sql = "UPDATE engine.monitor SET removed_ms = $2
+               WHERE id = ANY($1) AND source = $3 AND removed_ms IS NULL RETURNING id";
+    let values: [Value<'_>; 3] =
+        [(&gone, Type::INT8_ARRAY), (&now_ms, Type::INT8), (&source, Type::TEXT)];
+    let removed = session.query(sql, &values).await?;
+    let mut removed: Vec<i64> = removed.iter().map(|row| row.get(0)).collect();
+    removed.sort_unstable();
+    let values: [Value<'_>; 2] = [(&removed, Type::INT8_ARRAY), (&now_ms, Type::INT8)];
+    let sql = "UPDATE engine.incident SET closed_ms = greatest(opened_ms, $2)
+               WHERE monitor_id = ANY($1) AND closed_ms IS NULL";
+    session.execute(sql, &values).await?;
+    Ok(removed.into_iter().map(|id| MonitorId(unsigned(id))).collect())
 }

@@ -5,16 +5,16 @@
 //! `SPOOL_READ_BYTES` at a time.
 
 use super::frame::{self, Kind};
-use super::{START, Segment, Spool, SpoolError, failed, file_name, pack};
+use super::{RunKey, START, Segment, Spool, SpoolError, failed, file_name, pack};
 use crate::limits::SPOOL_READ_BYTES;
 use crate::sample::SampleBatch;
-use crate::store::{Gap, RunId};
+use crate::store::Gap;
 
 /// Records for the store, in order, all of one run.
 #[derive(Clone, Debug)]
 pub struct Slice {
     /// Whose they are.
-    pub run: RunId,
+    pub run: RunKey,
     /// What was dropped.
     pub gaps: Vec<Gap>,
     /// Results.
@@ -27,7 +27,7 @@ pub struct Slice {
 }
 
 impl Slice {
-    fn of(run: RunId) -> Slice {
+    fn of(run: RunKey) -> Slice {
         let (gaps, batches) = (Vec::new(), Vec::new());
         Slice { run, gaps, batches, stopped_ms: None, end: START, records: 0 }
     }
@@ -69,9 +69,9 @@ impl Spool {
         while let Some(record) = frame::read_record(bytes, at, before) {
             let payload = record.payload(bytes);
             let Ok(stamp) = pack::peek_stamp(payload) else { break };
-            let slice = slice.get_or_insert_with(|| Slice::of(stamp.run.run));
+            let slice = slice.get_or_insert_with(|| Slice::of(stamp.run));
             let full = slice.batches.len() >= batches_max || slice.stopped_ms.is_some();
-            if full || slice.run != stamp.run.run {
+            if full || slice.run != stamp.run {
                 break;
             }
             match record.kind {

@@ -1,17 +1,17 @@
 //! The API below `/api/v1`, asked through the real router on a real store.
 
-#[path = "api/made.rs"]
-mod made;
-
+use axum::body::Body;
 use engine::api::v1::tokens::Scope;
 use engine::api::v1::{Description, paths};
 use engine::limits::{API_BURST_MAX, API_PAGE_ROWS_MAX};
+use engine::messages::Change;
 use engine::monitor::Kind;
-use engine::store::Store;
-use serde_json::Value;
+use engine::store::{OpenReader, StoreError};
+use serde_json::{Value, json};
+use std::sync::Arc;
 use utoipa::OpenApi;
 
-use made::{Api, NOW, bad, batch, good, monitor, tokens};
+use crate::made::{ADMIN, Api, NOW, bad, batch, good, monitor, tokens};
 
 /// Four monitors; `delta` is down since a minute.
 async fn four() -> Api {
@@ -26,6 +26,8 @@ async fn four() -> Api {
     samples.extend([good(2, NOW - 1_000), good(3, NOW - 900), bad(4, NOW - 60_000)]);
     Api::new(&monitors, &[batch(1, samples, "connection refused <b>")]).await
 }
+
+const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
 fn names(page: &Value) -> Vec<&str> {
     page["monitors"].as_array().unwrap().iter().map(|row| row["name"].as_str().unwrap()).collect()
@@ -107,13 +109,13 @@ async fn all_monitors_are_counted_by_verdict_type_and_tag_and_drawn_in_cells() {
 
 #[tokio::test]
 async fn a_recorded_result_is_in_lists_and_counts_without_reading_the_list_anew() {
-    let mut api = four().await;
-    let news = [batch(2, vec![bad(1, NOW)], "gone")];
-    let run = api.store.begin_run(NOW + 1).unwrap();
-    api.store.append(run, &news).unwrap();
-    api.fleet.record(&news);
-    assert_eq!(names(&api.json("/monitors?verdict=down").await), ["alpha", "delta"]);
+    let api = four().await;
+    let index = api.fleet.index();
+    api.record(batch(1, vec![bad(1, NOW)], "gone"));
+    api.until("/monitors?verdict=down", |page| names(page) == ["alpha", "delta"]).await;
     assert_eq!(api.json("/overview").await["monitors"]["down"], 2);
+    let place = index.place(engine::ids::MonitorId(1)).unwrap();
+    assert_eq!(place.verdict(), engine::sample::Verdict::Down, "in the list as it was");
 }
 
 #[tokio::test]
@@ -151,8 +153,8 @@ async fn every_error_is_problem_json_that_names_the_field() {
 #[tokio::test]
 async fn nobody_reads_anything_without_credentials() {
     let api = four().await;
-    for path in paths() {
-        let answer = api.ask(&format!("GET {}", path.replace("{id}", "1")), &[]).await;
+    for (path, method) in paths().iter().flat_map(|path| METHODS.map(|method| (path, method))) {
+        let answer = api.ask(&format!("{method} {}", path.replace("{id}", "1")), &[]).await;
         assert_eq!(answer.status, 401, "{path}");
         assert!(answer.header("www-authenticate").starts_with("Bearer"), "{path}");
     }
@@ -237,22 +239,148 @@ async fn description_and_router_agree() {
     assert_eq!(in_description.keys().cloned().collect::<Vec<_>>(), in_router);
     let basic = [("authorization", "Basic YWRtaW46czNjcmV0")];
     for (path, methods) in in_description {
-        for method in ["get", "post", "put", "patch", "delete"] {
+        for method in METHODS {
+            let method = method.to_lowercase();
             if path.ends_with("/events") && method == "get" {
                 continue; // It does not end; the tests of live pages read it.
             }
             let line = format!("{} {}", method.to_uppercase(), path.replace("{id}", "1"));
             let status = api.ask(&line, &basic).await.status;
-            assert_eq!(status != 405, methods.get(method).is_some(), "{line}: {status}");
+            assert_eq!(status != 405, methods.get(&method).is_some(), "{line}: {status}");
         }
+    }
+}
+
+fn row(name: &str) -> Value {
+    json!({ "name": name, "type": "tcp", "target": "127.0.0.1:9", "interval": "30s" })
+}
+
+#[tokio::test]
+async fn a_monitor_is_added_changed_paused_and_removed_and_its_shard_is_told_each_time() {
+    let api = four().await;
+    let added = api.put("POST /api/v1/monitors", &row("new")).await;
+    assert_eq!((added.status, added.header("location")), (201, "/api/v1/monitors/5"));
+    assert_eq!(
+        (&added.json()["source"], &added.json()["interval_ms"]),
+        (&"api".into(), &30_000.into())
+    );
+    let again = api.put("POST /api/v1/monitors", &row("new")).await;
+    assert_eq!((again.status, &again.json()["id"]), (200, &5.into()), "sent twice, there once");
+    assert_eq!(names(&api.json("/monitors?name=new").await), ["new"], "by name at once");
+    assert_eq!(api.json("/monitors?name=5").await["total"], 0, "a number is no name");
+    let changed =
+        api.put("PATCH /api/v1/monitors/5", &json!({ "interval": 60, "tags": ["x"] })).await;
+    assert_eq!((changed.status, &changed.json()["interval_ms"]), (200, &60_000.into()));
+    let changed = api.put("PATCH /api/v1/monitors/5", &json!({ "tags": null })).await;
+    assert_eq!(changed.json()["tags"], json!([]));
+    let paused = api.ask("POST /api/v1/monitors/5/pause", &[ADMIN]).await;
+    assert_eq!(paused.json()["verdict"], "paused");
+    let resumed = api.ask("POST /api/v1/monitors/5/resume", &[ADMIN]).await;
+    assert_eq!(resumed.json()["verdict"], "pending");
+    api.until("/monitors", |page| page["total"] == 5).await;
+    assert_eq!(api.ask("DELETE /api/v1/monitors/5", &[ADMIN]).await.status, 204);
+    assert_eq!(api.ask("DELETE /api/v1/monitors/5", &[ADMIN]).await.status, 404);
+    api.until("/monitors", |page| page["total"] == 4).await;
+    let told = api.told.lock().unwrap();
+    let told: Vec<String> = told
+        .iter()
+        .map(|change| match change {
+            Change::Upsert(assigns) => {
+                let monitor = &assigns[0].monitor;
+                format!(
+                    "{} every {} paused {}",
+                    monitor.id, monitor.timing.interval_ms, monitor.paused
+                )
+            }
+            Change::Remove(ids) => format!("{ids:?} removed"),
+        })
+        .collect();
+    let wanted = [
+        "5 every 30000 paused false",
+        "5 every 60000 paused false",
+        "5 every 60000 paused false",
+        "5 every 60000 paused true",
+        "5 every 60000 paused false",
+        "[MonitorId(5)] removed",
+    ];
+    assert_eq!(told, wanted);
+}
+
+#[tokio::test]
+async fn what_cannot_be_changed_is_told_with_every_field_and_changes_nothing() {
+    let api = four().await;
+    let bad = json!({ "type": "tcpp", "intervall": "1s", "retries": -1 });
+    let answer = api.put("POST /api/v1/monitors", &bad).await;
+    let problem = answer.json();
+    assert_eq!((answer.status, problem["errors"].as_array().unwrap().len()), (400, 2), "{problem}");
+    assert!(answer.text.contains("did you mean `interval`?"), "{}", answer.text);
+    let ca = json!({ "target": "https://x", "type": "ping_web", "ca_file": "/etc/shadow" });
+    assert_eq!(api.put("POST /api/v1/monitors", &ca).await.json()["field"], "ca_file");
+    let taken = api.put("POST /api/v1/monitors", &row("alpha")).await;
+    assert_eq!((taken.status, &taken.json()["field"]), (409, &"name".into()));
+    for line in
+        ["PATCH /api/v1/monitors/1", "DELETE /api/v1/monitors/1", "POST /api/v1/monitors/1/pause"]
+    {
+        let answer = api.put(line, &json!({})).await;
+        assert_eq!(answer.status, 409, "{line}");
+        assert!(answer.text.contains("is of the file"), "{}", answer.text);
+    }
+    assert_eq!(api.put("PATCH /api/v1/monitors/77", &json!({})).await.status, 404);
+    api.put("POST /api/v1/monitors", &row("new")).await;
+    let renamed = api.put("PATCH /api/v1/monitors/5", &json!({ "name": "other" })).await;
+    assert_eq!(renamed.json()["field"], "name");
+    let form = [ADMIN, ("content-type", "application/x-www-form-urlencoded")];
+    let answer = api.send("POST /api/v1/monitors", &form, "name=x".into()).await;
+    assert_eq!(answer.status, 415);
+    let long = json!({ "name": "x".repeat(70_000) });
+    assert_eq!(api.put("POST /api/v1/monitors", &long).await.status, 413);
+    assert_eq!(api.put("POST /api/v1/monitors", &json!([])).await.status, 400);
+    assert_eq!(api.told.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stream_of_rows_is_taken_line_by_line_in_any_pieces_and_may_be_sent_again() {
+    let api = four().await;
+    let mut lines: Vec<String> =
+        (0..2_500).map(|at| row(&format!("bulk-{at}")).to_string()).collect();
+    lines.insert(3, "not json".into());
+    lines.insert(7, String::new());
+    lines.push(row("alpha").to_string());
+    let text = lines.join("\n");
+    let headers = [ADMIN, ("content-type", "application/x-ndjson")];
+    let send = async |size: usize| {
+        let pieces: Vec<Result<Vec<u8>, std::io::Error>> =
+            text.as_bytes().chunks(size).map(|piece| Ok(piece.to_vec())).collect();
+        let body = Body::from_stream(futures_util::stream::iter(pieces));
+        api.send("POST /api/v1/monitors/bulk", &headers, body).await.json()
+    };
+    let report = send(7).await;
+    assert_eq!((&report["added"], &report["refused"]), (&2_500.into(), &2.into()), "{report}");
+    let lines: Vec<&Value> =
+        report["problems"].as_array().unwrap().iter().map(|problem| &problem["line"]).collect();
+    assert_eq!(lines, [&Value::from(4), &Value::from(2_503)]);
+    let again = send(100_000).await;
+    assert_eq!((&again["added"], &again["equal"]), (&0.into(), &2_500.into()));
+    api.until("/monitors?text=bulk-", |page| page["total"] == 2_500).await;
+    let long = format!("{{\"name\":\"{}\"}}", "x".repeat(70_000));
+    let answer = api.send("POST /api/v1/monitors/bulk", &headers, long.into()).await;
+    assert_eq!(answer.status, 413);
+}
+
+/// A database that is away.
+struct Away;
+
+impl OpenReader for Away {
+    fn open(&self) -> Result<Box<dyn engine::store::Read + Send>, StoreError> {
+        Err(StoreError::Database("away".into()))
     }
 }
 
 #[tokio::test]
 async fn a_store_that_is_away_is_an_error_with_its_words_and_counts_go_on() {
-    let api = four().await;
-    std::fs::remove_file(api.place.path().join("engine.db")).unwrap();
-    let fresh = made::Api::new(&[], &[]).await;
-    assert_eq!(fresh.json("/overview").await["monitors"]["total"], 0);
-    assert_eq!(api.json("/overview").await["monitors"]["total"], 4);
+    let api = Api::on(Arc::new(Away)).await;
+    let answer = api.get("/incidents").await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "5"));
+    assert_eq!(answer.json()["detail"], "database: away");
+    assert_eq!(api.json("/overview").await["monitors"]["total"], 0);
 }

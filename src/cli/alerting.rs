@@ -1,0 +1,171 @@
+//! Telling people: started beside the engine, and the commands `alert list` and `alert test`.
+//!
+//! Owns: which channels there are: those of the file and those of the original's variables, the
+//! file first where both have a name.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::alert::channel::{Channel, Maker};
+use crate::alert::http::Roots;
+use crate::alert::outbox::{Line, Outbox};
+use crate::alert::{Alerts, Notice, Setup};
+use crate::boot::Engine;
+use crate::cli::args::{AlertCommand, AlertListArgs, AlertTestArgs, StartArgs};
+use crate::cli::origin::{self, Found};
+use crate::cli::settle::{Layers, Settled};
+use crate::cli::style::{Style, age_ms};
+use crate::cli::table::{self, Cell, Column};
+use crate::cli::{exit, json, look};
+use crate::clock::wall_millis;
+use crate::config::channels::ChannelSpec;
+use crate::control::directory::{StoreDirectory, changes};
+use crate::env::Env;
+use crate::metrics::streaks::Streaks;
+use crate::monitor::row::Interner;
+use crate::store::OpenReader;
+
+/// All channels of a start.
+///
+/// # Errors
+///
+/// A channel cannot be made, with what to do about it.
+pub fn channels(of_file: &[ChannelSpec], settled: &Settled) -> Result<Vec<Channel>, String> {
+    let env = Env::of_process(false).map_err(|error| error.to_string())?;
+    let env = |name: &str| env.value(name).map(str::to_owned);
+    let roots = Roots::load(settled.roots.as_deref())?;
+    let maker = Maker { env: &env, roots, domain: settled.alerting.domain.clone() };
+    let of_variables = settled.alerting.channels.iter();
+    let known = |name: &str| of_file.iter().any(|spec| spec.name == name);
+    let specs = of_file.iter().chain(of_variables.filter(|spec| !known(&spec.name)));
+    specs.map(|spec| maker.make(spec).map_err(|error| error.to_string())).collect()
+}
+
+/// Starts alerting beside a running engine; `None` where there is no channel.
+///
+/// # Errors
+///
+/// The outbox cannot be opened, or the store has ended.
+pub fn begin(
+    channels: Vec<Channel>,
+    settled: &Settled,
+    readers: Arc<dyn OpenReader>,
+    engine: &Engine,
+) -> Result<Option<Alerts>, String> {
+    if channels.is_empty() {
+        return Ok(None);
+    }
+    let streaks = Streaks::default();
+    let directory = StoreDirectory::new(readers, streaks.clone());
+    let count = channels.len();
+    let words = |error: &dyn ToString| error.to_string();
+    let alerts = Alerts::start(&settled.data_dir, Setup::of(channels), Box::new(directory))
+        .map_err(|error| words(&error))?;
+    let teller = alerts.teller();
+    let tapped = engine.store().tap(move |batches| {
+        streaks.record(batches);
+        let changes = changes(batches);
+        if !changes.is_empty() {
+            teller.changes(changes);
+        }
+    });
+    tapped.map_err(|error| words(&error))?;
+    tracing::info!(channels = count, "alerts");
+    Ok(Some(alerts))
+}
+
+/// Runs `engine alert …`; returns the exit code.
+pub fn run(command: &AlertCommand, style: &Style) -> u8 {
+    let done = match command {
+        AlertCommand::List(args) => list(args, style),
+        AlertCommand::Test(args) => test(args),
+    };
+    match done {
+        Ok(text) => {
+            println!("{}", text.trim_end());
+            exit::OK
+        }
+        Err(text) => {
+            eprintln!("error: {}", text.trim_start_matches("error: ").trim_end());
+            exit::DOWN
+        }
+    }
+}
+
+/// What waits, and what became of the rest.
+fn list(args: &AlertListArgs, style: &Style) -> Result<String, String> {
+    let folder = look::folder(&args.data_dir);
+    let outbox = Outbox::look(&folder).map_err(|error| error.to_string())?;
+    let lines = match outbox {
+        Some(outbox) => outbox.lines(args.limit as usize).map_err(|error| error.to_string())?,
+        None => Vec::new(),
+    };
+    if args.json {
+        return json(&lines).map_err(|error| error.to_string());
+    }
+    if lines.is_empty() {
+        return Ok(format!("no notices in {}", folder.display()));
+    }
+    Ok(shown(&lines, style))
+}
+
+const COLUMNS: [Column; 8] = [
+    Column::left("STATE"),
+    Column::left("CHANNEL"),
+    Column::left("EVENT"),
+    Column::shrinking("MONITOR"),
+    Column::right("AGE"),
+    Column::right("TRIES"),
+    Column::right("NEXT"),
+    Column::shrinking("ERROR"),
+];
+
+fn shown(lines: &[Line], style: &Style) -> String {
+    let now_ms = wall_millis();
+    let cells = |line: &Line| -> Vec<Cell> {
+        let next = line.next_ms.map(|next_ms| age_ms(next_ms.saturating_sub(now_ms)));
+        vec![
+            line.state.into(),
+            line.channel.as_str().into(),
+            line.event.as_str().into(),
+            line.monitor.as_str().into(),
+            age_ms(now_ms.saturating_sub(line.made_ms)).into(),
+            line.attempts.to_string().into(),
+            next.unwrap_or_default().into(),
+            line.error.as_str().into(),
+        ]
+    };
+    let rows: Vec<Vec<Cell>> = lines.iter().map(cells).collect();
+    table::render(&COLUMNS, &rows, style)
+}
+
+/// Sends a test over one channel, now and without the outbox.
+fn test(args: &AlertTestArgs) -> Result<String, String> {
+    let mut start = StartArgs::default();
+    start.config.clone_from(&args.config);
+    let layers = Layers::read(&start, 1).map_err(|refusal| refusal.text)?;
+    let (of_file, settled) = match layers.config() {
+        Some(_) => {
+            let found = origin::find(&start, layers, &mut Interner::default());
+            let Found { loaded, settled, .. } = found.map_err(|refusal| refusal.text)?;
+            (loaded.channels, settled)
+        }
+        None => {
+            let settled = layers.settle(&crate::config::Settings::default());
+            (Vec::new(), settled.map_err(|refusal| refusal.text)?)
+        }
+    };
+    let channels = channels(&of_file, &settled)?;
+    let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
+    let Some(channel) = channels.iter().find(|channel| channel.name == args.channel) else {
+        return Err(match names.is_empty() {
+            true => "there is no channel; write `channels:` into the file of --config".to_owned(),
+            false => format!("there is no channel {}; there is {}", args.channel, names.join(", ")),
+        });
+    };
+    let began = Instant::now();
+    match channel.way.send(&Notice::test(wall_millis())) {
+        Ok(()) => Ok(format!("{}: delivered in {} ms", channel.name, began.elapsed().as_millis())),
+        Err(failed) => Err(format!("{}: {}", channel.name, failed.text)),
+    }
+}

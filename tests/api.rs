@@ -1,0 +1,12 @@
+//! The API below `/api/v1` and the web page, on a real store and through the real router.
+
+#[path = "api/browser.rs"]
+mod browser;
+#[path = "api/hostile.rs"]
+mod hostile;
+#[path = "api/made.rs"]
+mod made;
+#[path = "api/page.rs"]
+mod page;
+#[path = "api/v1.rs"]
+mod v1;
