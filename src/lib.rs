@@ -32,7 +32,7 @@
 //! | [`farm`] | scripted targets for the demo, the tests and the benches |
 //! | [`boot`] | starts and stops the engine in order |
 //! | [`control`] | the control thread: signals, the page of metrics, reload and stop |
-//! | [`bench`](mod@bench) | the whole engine against targets of its own, and a yardstick beside it |
+//! | [`bench`](mod@bench) | the whole engine against targets of its own, beside a yardstick |
 //! | [`cli`] | the command line: flags, texts, tables, the live view |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]

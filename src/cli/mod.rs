@@ -60,6 +60,8 @@ pub mod alerting;
 
 pub mod trial;
 
+pub mod bench_report;
+
 pub mod bench;
 
 pub mod remote;
