@@ -16,10 +16,10 @@ use serde::Serialize;
 use crate::bench::limit::{self, Search, Trial};
 use crate::bench::machine::Machine;
 use crate::bench::plot::short;
+use crate::bench::report::Report;
 use crate::bench::{self, Plan, Stage, html};
 use crate::cli::args_bench::{BenchArgs, BenchFarmArgs};
-use crate::cli::bench_report::summary;
-use crate::cli::style::Style;
+use crate::cli::style::{Color, Style};
 use crate::cli::{exit, json};
 use crate::farm::wide::WideFarm;
 use crate::preflight;
@@ -223,4 +223,151 @@ impl Progress {
             eprint!("\r{:width$}\r", "", width = BAR + 32);
         }
     }
+}
+
+/// The summary on standard output.
+fn summary(report: &Report, style: &Style) -> String {
+    let mut rows = found(report, style);
+    rows.extend(used(report));
+    rows.iter().map(|(name, text)| format!("{name:<14} {text}\n")).collect()
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.0} MB", bytes as f64 / 1e6)
+}
+
+fn percent(part: f64) -> String {
+    format!("{:.0} %", part * 100.0)
+}
+
+fn reference(r: &Report) -> String {
+    match (r.reference_us_per_check, r.ratio_to_reference) {
+        (Some(us), Some(ratio)) => format!("{us:.1} µs; ratio {ratio:.2}"),
+        _ => "not measured".to_owned(),
+    }
+}
+
+fn missed(r: &Report, style: &Style) -> String {
+    let missed: Vec<String> = r
+        .missed_by_reason
+        .iter()
+        .filter(|(_, count)| **count > 0)
+        .map(|(reason, count)| format!("{reason} {count}"))
+        .collect();
+    let color = if r.missed == 0 { Color::Green } else { Color::Red };
+    match missed.is_empty() {
+        true => style.paint(color, "0"),
+        false => style.paint(color, &format!("{} ({})", r.missed, missed.join(", "))),
+    }
+}
+
+/// What was run and found, and what it cost.
+fn found(r: &Report, style: &Style) -> Vec<(&'static str, String)> {
+    vec![
+        (
+            "monitors",
+            format!("{}, mix {}, every {} s, {} shards", r.monitors, r.mix, r.interval_s, r.shards),
+        ),
+        (
+            "machine",
+            format!(
+                "{} CPUs ({}), {}, load {:.1} before",
+                r.machine.cpus, r.machine.cpu, r.machine.kernel, r.machine.load
+            ),
+        ),
+        (
+            "checks",
+            format!(
+                "{} due, {} started in {:.0} s: {:.0} a second",
+                r.due, r.started, r.seconds, r.checks_per_s
+            ),
+        ),
+        ("missed", missed(r, style)),
+        (
+            "results",
+            format!(
+                "{} up, {} down ({} of the mix fail), {} unknown; the ledger {}",
+                r.up,
+                r.down,
+                percent(r.failing_share_of_mix),
+                r.unknown,
+                if r.ledger_balances { "balances" } else { "DOES NOT BALANCE" }
+            ),
+        ),
+        (
+            "lag",
+            format!(
+                "p50 {:.1} ms, p99 {:.1} ms, p99.9 {:.1} ms, latest {:.1} ms",
+                r.lag_p50_ms, r.lag_p99_ms, r.lag_p999_ms, r.lag_max_ms
+            ),
+        ),
+        (
+            "CPU per check",
+            format!(
+                "{:.1} µs ({:.1} user, {:.1} kernel); store {:.1} µs; farm {:.1} µs",
+                r.cpu_us_per_check,
+                r.cpu_user_us_per_check,
+                r.cpu_kernel_us_per_check,
+                r.store_cpu_us_per_check,
+                r.farm_cpu_us_per_check
+            ),
+        ),
+        ("reference", reference(r)),
+    ]
+}
+
+/// What the run has used.
+fn used(r: &Report) -> Vec<(&'static str, String)> {
+    vec![
+        (
+            "busy",
+            format!(
+                "shards {}, store {}, farm {}, machine {}",
+                percent(r.shard_busy),
+                percent(r.store_busy),
+                percent(r.farm_busy),
+                percent(r.machine_busy)
+            ),
+        ),
+        (
+            "per check",
+            format!(
+                "{:.2} allocations, {:.3} waits, {:.3} preemptions",
+                r.allocations_per_check, r.waits_per_check, r.preemptions_per_check
+            ),
+        ),
+        (
+            "memory",
+            format!(
+                "{} ({:.0} bytes a monitor), {} at most",
+                megabytes(r.rss_bytes),
+                r.rss_bytes_per_monitor,
+                megabytes(r.rss_bytes_peak)
+            ),
+        ),
+        (
+            "store",
+            format!(
+                "{:.0} results a second, {:.1} bytes each, {:.1} ms a commit, {} in the end",
+                r.store_rows_per_s,
+                r.store_bytes_per_row,
+                r.store_commit_ms,
+                megabytes(r.database_bytes)
+            ),
+        ),
+        (
+            "held",
+            format!(
+                "{} of {} probes in flight, {} descriptors, {} in TIME_WAIT at most",
+                r.in_flight_max, r.in_flight_allowed, r.descriptors_max, r.time_waits_max
+            ),
+        ),
+        (
+            "start",
+            format!(
+                "{:.2} s to the last monitor, {:.2} s to the first result",
+                r.load_s, r.first_result_s
+            ),
+        ),
+    ]
 }

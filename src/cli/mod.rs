@@ -60,8 +60,6 @@ pub mod alerting;
 
 pub mod trial;
 
-pub mod bench_report;
-
 pub mod bench;
 
 pub mod remote;
