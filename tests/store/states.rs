@@ -26,7 +26,7 @@ fn monitors(store: &mut dyn Store, count: usize) -> Vec<MonitorId> {
 fn listed(backend: &dyn Backend) -> Vec<MonitorView> {
     let mut listed = backend.reader().monitors(&Filter::default()).unwrap();
     // Depends on the time of the question.
-    listed.iter_mut().for_each(|view| view.next_due_ms = None);
+    listed.iter_mut().for_each(|view| (view.next_due_ms, view.created_ms) = (None, 0));
     listed
 }
 
