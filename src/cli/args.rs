@@ -94,6 +94,7 @@ pub enum Command {
     Token(TokenArgs),
     /// Try a channel, or see which notices wait
     #[command(subcommand)]
+    #[command(after_help = help::ALERT)]
     Alert(AlertCommand),
     /// Show, write, merge and compare latency histograms
     #[command(after_help = help::HIST)]

@@ -155,3 +155,12 @@ start, since_due from the intended one, lag is the time between the two. Our own
 only. A monitor with the tag `histogram` has histograms of its own: monitor-N.
 
 Exit codes: 0 done, 1 not, 2 wrong usage.";
+
+/// Below the commands of `alert`.
+pub const ALERT: &str = "\
+Examples:
+  engine alert test ops                               # does the channel `ops` take a notice?
+  engine alert list
+  engine alert list --json
+
+Exit codes: 0 done, 1 not, 2 wrong usage.";

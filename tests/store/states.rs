@@ -25,7 +25,7 @@ fn monitors(store: &mut dyn Store, count: usize) -> Vec<MonitorId> {
 
 fn listed(backend: &dyn Backend) -> Vec<MonitorView> {
     let mut listed = backend.reader().monitors(&Filter::default()).unwrap();
-    // Depend on the time of the question, and of the rows.
+    // Depends on the time of the question.
     listed.iter_mut().for_each(|view| (view.next_due_ms, view.created_ms) = (None, 0));
     listed
 }

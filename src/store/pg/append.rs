@@ -183,9 +183,8 @@ struct States {
     monitors: Vec<i64>,
     /// Due time of the last check that ran; `None` where none did: then only counts change.
     dues: Vec<Option<i64>>,
-    /// Since when the verdict of that check holds among these results.
-    sinces: Vec<i64>,
     verdicts: Vec<i32>,
+    sinces: Vec<i64>,
     codes: Vec<i32>,
     resets: Vec<bool>,
     streaks: Vec<i32>,
@@ -200,8 +199,8 @@ impl States {
         let last = touched.last.as_ref();
         self.monitors.push(signed(monitor.0));
         self.dues.push(last.map(|last| signed(last.due_ms)));
-        self.sinces.push(signed(touched.since_ms));
         self.verdicts.push(last.map_or(0, |last| last.verdict as i32));
+        self.sinces.push(signed(touched.since_ms));
         self.codes.push(last.map_or(0, |last| i32::from(last.code.0)));
         self.resets.push(touched.streak_reset);
         self.streaks.push(i32::from(touched.streak));
@@ -254,9 +253,9 @@ const UPDATE_STATES: &str = "
             ELSE s.message END,
         count_up = s.count_up + u.up, count_down = s.count_down + u.down,
         count_unknown = s.count_unknown + u.unknown, count_missed = s.count_missed + u.missed
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) AS u (monitor,
-        due, verdict, code, reset, streak, total, status, message, up, down, unknown, missed,
-        since)
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        AS u (monitor, due, verdict, code, reset, streak, total, status, message, up, down,
+            unknown, missed, since)
     WHERE s.monitor_id = u.monitor
     RETURNING s.monitor_id, CASE WHEN s.monitor_id < 1099511627776 THEN s.message END";
 
