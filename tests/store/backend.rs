@@ -28,6 +28,8 @@ pub trait Backend {
     fn reader(&self) -> Box<dyn Read>;
     /// An empty database of the same sort.
     fn another(&self) -> Box<dyn Backend>;
+    /// True where states are written after their results, by maintenance.
+    fn states_lag(&self) -> bool;
     /// How many random histories are tried.
     fn histories(&self) -> u32;
 
@@ -76,6 +78,10 @@ impl Backend for Sqlite {
 
     fn another(&self) -> Box<dyn Backend> {
         Box::new(Sqlite::new())
+    }
+
+    fn states_lag(&self) -> bool {
+        true
     }
 
     fn histories(&self) -> u32 {
@@ -133,6 +139,10 @@ impl Backend for Postgres {
 
     fn another(&self) -> Box<dyn Backend> {
         Box::new(Postgres::new())
+    }
+
+    fn states_lag(&self) -> bool {
+        false
     }
 
     fn histories(&self) -> u32 {
