@@ -69,9 +69,9 @@ pub mod messages;
 
 pub mod net;
 
-pub mod pg;
-
 pub mod guard;
+
+pub mod pg;
 
 pub mod store;
 
