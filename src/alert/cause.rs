@@ -56,10 +56,11 @@ fn place(target: &str) -> Option<String> {
     }
 }
 
+/// An IPv6 address has a port only where it stands in brackets.
 fn without_port(target: &str) -> &str {
     match target.rsplit_once(':') {
         Some((host, port))
-            if port.parse::<u16>().is_ok() && (host.ends_with(']') || !host.contains("::")) =>
+            if port.parse::<u16>().is_ok() && (host.ends_with(']') || !host.contains(':')) =>
         {
             host
         }
