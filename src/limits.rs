@@ -159,6 +159,8 @@ pub const ALERT_TURN_MS: u64 = 250;
 pub const ALERT_QUEUE_MAX: usize = 1_024;
 /// Time between two looks into the store for changes nobody told of, in milliseconds.
 pub const ALERT_CATCH_UP_MS: u64 = 30_000;
+/// Time between two looks for monitors that are down and no longer watched, in milliseconds.
+pub const ALERT_GONE_MS: u64 = 300_000;
 /// Changes read from the store at once.
 pub const ALERT_CATCH_UP_ROWS: usize = 1_000;
 /// What is known of a monitor is waited for so long, in milliseconds; then its number alone is
@@ -198,6 +200,10 @@ pub const ALERT_TELEGRAM_MS: u64 = 15_000;
 pub const ALERT_MAIL_MS: u64 = 30_000;
 /// Bytes that are read of a receiver's answer.
 pub const ALERT_ANSWER_BYTES_MAX: u64 = 16 * 1_024;
+/// Time that a channel of the database is taken as it was read, in milliseconds.
+pub const ALERT_CHANNEL_KEPT_MS: u64 = 30_000;
+/// Such channels that are kept; past it all are read anew.
+pub const ALERT_CHANNELS_KEPT_MAX: usize = 10_000;
 /// Channels of one configuration.
 pub const CHANNELS_MAX: usize = 1_000;
 /// Channels that one monitor names.

@@ -2,10 +2,18 @@
 
 #[path = "alert/bench.rs"]
 mod bench;
+#[path = "alert/canaries.rs"]
+mod canaries;
 #[path = "alert/delivery.rs"]
 mod delivery;
+#[path = "alert/originals.rs"]
+mod originals;
+#[path = "alert/post.rs"]
+mod post;
 #[path = "alert/recorder.rs"]
 mod recorder;
+#[path = "alert/secure.rs"]
+mod secure;
 #[path = "alert/telling.rs"]
 mod telling;
 #[path = "alert/together.rs"]

@@ -6,7 +6,10 @@
 //! asked.
 
 mod harness;
+#[path = "../../tests/alert/recorder.rs"]
+mod recorder;
 
+mod alert;
 mod bench;
 mod change;
 mod check;

@@ -69,3 +69,35 @@ SELECT m.name, t.subject, t.issuer, t.names, to_timestamp(t.not_after_s) AS not_
 FROM engine.monitor_cert l JOIN engine.cert t ON t.id = l.cert_id
 JOIN engine.watched() m ON m.id = l.monitor_id
 LEFT JOIN engine.code_name c ON c.code = l.problem;
+
+-- Who is told of rows of the original's table, and how: the row's own rule, what its owner set, and
+-- the channels linked to it as `type:id`.
+DROP FUNCTION IF EXISTS engine.owners(bigint[]);
+CREATE FUNCTION engine.owners(ids bigint[]) RETURNS TABLE (
+    id bigint, repeat integer, ranges text, zone text, silent_until_ms bigint,
+    firebase_token text, email text, channels text[]
+) LANGUAGE sql STABLE AS $$
+    SELECT i.id::bigint, i.allow_alert_for_consecutive_error, s.alert_time_ranges::text,
+           s.timezone::text,
+           (extract(epoch FROM s.global_stop_alert_to AT TIME ZONE 'UTC') * 1000)::bigint,
+           nullif(s.firebase_token::text, ''), nullif(u.email::text, ''),
+           ARRAY(SELECT c.alert_type || ':' || c.id
+                 FROM {core}.monitor_and_configs p JOIN {core}.monitor_configs c ON c.id = p.config_id
+                 WHERE p.monitor_item_id = i.id AND c.deleted_at IS NULL
+                   AND c.alert_type IN ('telegram', 'webhook')
+                 ORDER BY p.id)
+    FROM {core}.monitor_items i
+    LEFT JOIN LATERAL (SELECT * FROM {core}.monitor_settings t
+                       WHERE t.user_id = coalesce(i.user_id, 0) AND t.deleted_at IS NULL
+                       ORDER BY t.id LIMIT 1) s ON true
+    LEFT JOIN {core}.users u ON u.id = i.user_id AND u.deleted_at IS NULL
+    WHERE i.id = ANY(ids)
+$$;
+
+-- A channel of the original's tables.
+DROP FUNCTION IF EXISTS engine.channel(bigint);
+CREATE FUNCTION engine.channel(wanted bigint) RETURNS TABLE (name text, kind text, config text)
+LANGUAGE sql STABLE AS $$
+    SELECT c.name::text, c.alert_type::text, c.alert_config
+    FROM {core}.monitor_configs c WHERE c.id = wanted AND c.deleted_at IS NULL
+$$;

@@ -56,16 +56,17 @@ fn place(target: &str) -> Option<String> {
     }
 }
 
-/// An IPv6 address has a port only where it stands in brackets.
 fn without_port(target: &str) -> &str {
     match target.rsplit_once(':') {
-        Some((host, port))
-            if port.parse::<u16>().is_ok() && (host.ends_with(']') || !host.contains(':')) =>
-        {
-            host
-        }
+        // A bare address of IPv6 has colons and no port.
+        Some((host, port)) if port.parse::<u16>().is_ok() && is_whole(host) => host,
         _ => target.split('/').next().unwrap_or(target),
     }
+}
+
+/// True for a host before whose port a colon stands: a name, IPv4, or IPv6 in brackets.
+fn is_whole(host: &str) -> bool {
+    host.ends_with(']') || !host.contains(':')
 }
 
 #[cfg(test)]

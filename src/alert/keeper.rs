@@ -14,8 +14,7 @@ use std::time::{Duration, Instant};
 
 use super::channel::{Channel, Registry};
 use super::counters::{AlertCounters, add};
-use super::http::{Again, chance};
-use super::notice::Event;
+use super::http::{Again, Roots, chance};
 use super::outbox::{Outbox, Ready, State, finish, postpone, set_cursor};
 use super::plan::{Singles, Turn};
 use super::senders::{Done, Job, Senders};
@@ -23,9 +22,10 @@ use super::{AlertError, Change, Directory};
 use crate::clock::wall_millis;
 use crate::limits::{
     ALERT_CATCH_UP_MS, ALERT_CATCH_UP_ROWS, ALERT_CHANNEL_FAILURES_MAX, ALERT_CHANNEL_SENDS_MAX,
-    ALERT_HOLD_MS, ALERT_QUEUE_MAX, ALERT_RETRY_MS_MAX, ALERT_RETRY_MS_MIN,
+    ALERT_GONE_MS, ALERT_HOLD_MS, ALERT_QUEUE_MAX, ALERT_RETRY_MS_MAX, ALERT_RETRY_MS_MIN,
     ALERT_SENDERS_FAILING_MAX, ALERT_TURN_MS,
 };
+use crate::messages::GuardChange;
 
 /// Notices of one channel that are read ahead.
 const AHEAD: usize = 64;
@@ -41,8 +41,8 @@ pub enum ToAlerts {
     Changes(Vec<Change>),
     /// Monitors were added, changed or taken away.
     Monitors,
-    /// The engine is cut off, or no longer so, in words.
-    Isolated(bool, String),
+    /// The engine is cut off, or no longer so.
+    Guard(GuardChange),
     /// A delivery ended.
     Done(Done),
     /// End.
@@ -54,16 +54,24 @@ pub enum ToAlerts {
 pub struct Setup {
     /// The channels of the configuration.
     pub channels: Vec<Channel>,
+    /// What further channels trust.
+    pub roots: Roots,
+    /// Host of the original's web interface, for links.
+    pub domain: Option<String>,
     /// How long a change to down is held before it is told, in milliseconds.
     pub hold_ms: u64,
     /// Shortest pause before a further attempt, in milliseconds.
     pub retry_ms: u64,
+    /// True where other engines write changes of other monitors to the same store: then only what
+    /// this engine tells of counts, and a kill between recording and telling loses a notice.
+    pub shared: bool,
 }
 
 impl Setup {
     /// These channels, with the usual times.
-    pub fn of(channels: Vec<Channel>) -> Setup {
-        Setup { channels, hold_ms: ALERT_HOLD_MS, retry_ms: ALERT_RETRY_MS_MIN }
+    pub fn of(channels: Vec<Channel>, roots: Roots, domain: Option<String>) -> Setup {
+        let (hold_ms, retry_ms) = (ALERT_HOLD_MS, ALERT_RETRY_MS_MIN);
+        Setup { channels, roots, domain, hold_ms, retry_ms, shared: false }
     }
 }
 
@@ -95,8 +103,8 @@ impl Teller {
     }
 
     /// Tells that the engine is cut off, or no longer so.
-    pub fn isolated(&self, isolated: bool, words: &str) {
-        self.tell(ToAlerts::Isolated(isolated, words.to_owned()));
+    pub fn guard(&self, change: GuardChange) {
+        self.tell(ToAlerts::Guard(change));
     }
 
     fn tell(&self, message: ToAlerts) {
@@ -135,14 +143,16 @@ impl Alerts {
             overflowed: Arc::clone(&overflowed),
             counters: Arc::clone(&counters),
             directory,
-            registry: Registry::new(setup.channels),
+            registry: Registry::new(setup.channels, setup.roots, setup.domain),
             senders: Senders::new(inbox.clone()),
             lines: HashMap::new(),
             singles: Singles::new(),
             hold_ms: setup.hold_ms,
             retry_ms: setup.retry_ms,
+            shared: setup.shared,
             catch_up_ms: 0,
             tidy_ms: 0,
+            gone_ms: wall_millis() + ALERT_GONE_MS,
             behind: false,
             starting: 0,
         };
@@ -208,8 +218,10 @@ struct Keeper {
     singles: Singles,
     hold_ms: u64,
     retry_ms: u64,
+    shared: bool,
     catch_up_ms: u64,
     tidy_ms: u64,
+    gone_ms: u64,
     /// More was due than one turn does.
     behind: bool,
     /// Where the next look for something to send begins: no channel is always the last.
@@ -329,8 +341,7 @@ impl Keeper {
                     }
                 }
                 ToAlerts::Monitors => turn.look_for_gone()?,
-                ToAlerts::Isolated(true, words) => turn.tell_all(Event::Isolated, words)?,
-                ToAlerts::Isolated(false, words) => turn.tell_all(Event::Connected, words)?,
+                ToAlerts::Guard(change) => turn.tell_all(change)?,
                 ToAlerts::Done(done) => match &done.outcome {
                     Ok(()) => finish(&transaction, done.id, State::Delivered, "", now_ms)?,
                     Err(failed) => match failed.again {
@@ -421,6 +432,11 @@ impl Keeper {
             hold_ms: self.hold_ms,
             now_ms,
         };
+        // Tables tell of rows that are gone one by one: they are looked for at times.
+        if now_ms >= self.gone_ms {
+            self.gone_ms = now_ms + ALERT_GONE_MS;
+            turn.look_for_gone()?;
+        }
         self.behind = turn.work()?;
         transaction.commit()?;
         if now_ms >= self.tidy_ms {
@@ -447,6 +463,11 @@ impl Keeper {
                 return Ok(());
             }
         };
+        if self.shared {
+            let transaction = self.outbox.conn.transaction()?;
+            set_cursor(&transaction, newest)?;
+            return transaction.commit();
+        }
         let cursor = match self.outbox.cursor()? {
             // What was before the first start with alerts is nobody's news.
             None => newest,
@@ -502,8 +523,8 @@ impl Keeper {
         }
         for name in names {
             let found = self.registry.get(&name, self.directory.as_mut(), now_ms);
-            // A channel that was taken out of the configuration: its notices become too old.
-            let Some(channel) = found else { continue };
+            // A channel that is gone, or not known now: its notices wait, and become too old.
+            let Ok(Some(channel)) = found else { continue };
             self.dispatch_to(&channel, now_ms)?;
         }
         Ok(())

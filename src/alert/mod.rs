@@ -8,6 +8,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::channels::ChannelSpec;
 use crate::ids::MonitorId;
 use crate::monitor::Kind;
 use crate::sample::{Code, Verdict};
@@ -130,6 +131,14 @@ pub trait Directory: Send {
     ///
     /// Why nothing can be known now, in words.
     fn newest_change(&mut self) -> Result<u64, String>;
+
+    /// A channel that is not in the configuration but where the monitors are, by its name; `None`
+    /// where there is no such.
+    ///
+    /// # Errors
+    ///
+    /// Why nothing can be known now, in words.
+    fn channel(&mut self, name: &str) -> Result<Option<ChannelSpec>, String>;
 
     /// Failed checks in a row of a monitor, as far as they were counted since the start.
     fn failures(&mut self, monitor: MonitorId) -> u32;

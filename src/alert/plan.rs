@@ -20,10 +20,11 @@ use crate::ids::MonitorId;
 use crate::limits::{
     ALERT_FACTS_WAIT_MS, ALERT_GROUP_MIN, ALERT_SINGLES_PER_MINUTE_MAX, ALERT_TURN_OUTAGES_MAX,
 };
+use crate::messages::GuardChange;
 use crate::sample::{Code, Verdict};
 
-/// Longest wait for a further failed check before a reminder is looked at again, in milliseconds.
-const REMIND_LOOK_MS: u64 = 1_000;
+/// Time until something is looked at again for which it is too early, in milliseconds.
+const LOOK_MS: u64 = 1_000;
 
 /// When each channel told an outage by itself lately, in milliseconds.
 pub(super) type Singles = HashMap<String, VecDeque<u64>>;
@@ -196,8 +197,8 @@ impl Turn<'_> {
         };
         for ((monitor, opened_ms, _, closed), facts) in new.iter().zip(known) {
             // Where there are no facts it is no longer watched: nobody was told, nobody will be.
-            let facts =
-                facts.unwrap_or_else(|| Facts { channels: Some(vec![]), ..Facts::default() });
+            let nobody = || Facts { channels: Some(vec![]), ..Facts::default() };
+            let facts = facts.unwrap_or_else(nobody);
             let hold_ms = if *closed { 0 } else { self.hold_ms };
             for channel in self.registry.routes(&facts) {
                 self.transaction
@@ -238,9 +239,17 @@ impl Turn<'_> {
         }
         let mut fresh: HashMap<String, Vec<Due>> = HashMap::new();
         for due in due {
-            let Some(channel) = self.registry.get(&due.channel, self.directory, self.now_ms) else {
-                self.look_again(&due, None)?; // It was taken out of the configuration.
-                continue;
+            let channel = match self.registry.get(&due.channel, self.directory, self.now_ms) {
+                Ok(Some(channel)) => channel,
+                Ok(None) => {
+                    self.look_again(&due, None)?; // It was taken out of the configuration.
+                    continue;
+                }
+                Err(error) => {
+                    self.counters.directory_failed(&error);
+                    self.look_again(&due, Some(self.now_ms + LOOK_MS))?;
+                    continue;
+                }
             };
             match held_until(&channel, &due.facts, self.now_ms) {
                 Some(until) if !due.closed => self.look_again(&due, Some(until))?,
@@ -250,9 +259,8 @@ impl Turn<'_> {
             }
         }
         for (name, fresh) in fresh {
-            let Some(channel) = self.registry.get(&name, self.directory, self.now_ms) else {
-                continue;
-            };
+            let found = self.registry.get(&name, self.directory, self.now_ms);
+            let Ok(Some(channel)) = found else { continue };
             if channel.group && self.is_mass(&name, fresh.len() as u64)? {
                 let members: Vec<_> = fresh
                     .iter()
@@ -331,7 +339,7 @@ impl Turn<'_> {
             return self.look_again(due, None);
         }
         if failures == 0 || failures == due.failures {
-            return self.look_again(due, Some(self.now_ms + REMIND_LOOK_MS));
+            return self.look_again(due, Some(self.now_ms + LOOK_MS));
         }
         self.put(channel, Event::StillDown, due, failures)
     }
@@ -462,7 +470,8 @@ impl Turn<'_> {
             true => (Event::Gone, "no longer watched".to_owned()),
             false => (Event::Up, String::new()),
         };
-        let channel = self.registry.get(name, self.directory, self.now_ms);
+        // Where it cannot be known now, whoever was told of the outage is told of its end.
+        let channel = self.registry.get(name, self.directory, self.now_ms).ok().flatten();
         let quiet = channel.and_then(|channel| quiet_until(&channel, &over.facts, self.now_ms));
         let notice = Notice {
             key: format!("{outage}-{}", event.name()),
@@ -515,10 +524,13 @@ impl Turn<'_> {
         }
     }
 
-    /// A notice of the engine itself to every channel of the configuration.
-    pub(super) fn tell_all(&mut self, event: Event, message: &str) -> rusqlite::Result<()> {
-        let key = format!("engine-{}-{}", event.name(), self.now_ms);
-        let notice = Notice::of_engine(event, key, message.to_owned(), self.now_ms);
+    /// That the engine is cut off, or no longer so, to every channel of the configuration.
+    pub(super) fn tell_all(&mut self, change: &GuardChange) -> rusqlite::Result<()> {
+        let event = if change.isolated { Event::Isolated } else { Event::Connected };
+        let key = format!("guard-{}-{}", change.since_ms, event.name());
+        let mut notice = Notice::of_engine(event, key, evidence(change), self.now_ms);
+        notice.outage = format!("guard-{}", change.since_ms);
+        (notice.since_ms, notice.at_ms) = (change.since_ms, change.at_ms);
         for name in self.registry.configured() {
             put(self.transaction, &name, 0, &notice, self.now_ms)?;
         }
@@ -526,9 +538,24 @@ impl Turn<'_> {
     }
 }
 
+/// Why the engine holds itself to be cut off.
+fn evidence(change: &GuardChange) -> String {
+    if !change.isolated {
+        return "Targets and canaries can be reached again; checks count as usual.".to_owned();
+    }
+    let signs = [
+        (change.canaries, "the canaries are silent"),
+        (change.local, "this host has no way out, or no name server answers"),
+        (change.mass, "far more monitors fail than usual"),
+    ];
+    let signs: Vec<&str> =
+        signs.into_iter().filter_map(|(seen, words)| seen.then_some(words)).collect();
+    format!("{}. Until it ends no monitor is called down.", signs.join(", "))
+}
+
 /// Why a channel may not tell this monitor's outage now, as the time to look again.
 fn held_until(channel: &Arc<Channel>, facts: &Facts, now_ms: u64) -> Option<u64> {
-    let held = facts.held.as_ref().map(|held| held.until_ms.max(now_ms + REMIND_LOOK_MS));
+    let held = facts.held.as_ref().map(|held| held.until_ms.max(now_ms + LOOK_MS));
     held.max(quiet_until(channel, facts, now_ms))
 }
 

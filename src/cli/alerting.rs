@@ -19,6 +19,7 @@ use crate::cli::table::{self, Cell, Column};
 use crate::cli::{exit, json, look};
 use crate::clock::wall_millis;
 use crate::config::channels::ChannelSpec;
+use crate::config::database::Database;
 use crate::control::directory::{StoreDirectory, changes};
 use crate::env::Env;
 use crate::metrics::streaks::Streaks;
@@ -41,7 +42,8 @@ pub fn channels(of_file: &[ChannelSpec], settled: &Settled) -> Result<Vec<Channe
     specs.map(|spec| maker.make(spec).map_err(|error| error.to_string())).collect()
 }
 
-/// Starts alerting beside a running engine; `None` where there is no channel.
+/// Starts alerting beside a running engine; `None` where nobody can be told. `readers` opens the
+/// engine's store.
 ///
 /// # Errors
 ///
@@ -52,14 +54,21 @@ pub fn begin(
     readers: Arc<dyn OpenReader>,
     engine: &Engine,
 ) -> Result<Option<Alerts>, String> {
-    if channels.is_empty() {
+    // The original's tables may have channels at any time.
+    if channels.is_empty() && settled.database == Database::Sqlite {
         return Ok(None);
     }
     let streaks = Streaks::default();
-    let directory = StoreDirectory::new(readers, streaks.clone());
+    let original = settled.alerting.clone();
+    let (roots, domain) = (Roots::load(settled.roots.as_deref())?, original.domain.clone());
+    let directory = StoreDirectory::new(readers, original, streaks.clone());
     let count = channels.len();
     let words = |error: &dyn ToString| error.to_string();
-    let alerts = Alerts::start(&settled.data_dir, Setup::of(channels), Box::new(directory))
+    // With a part of the monitors only, the others' changes in the same database are not ours.
+    let part = settled.selection.chunk.is_some() || settled.selection.limit.is_some();
+    let shared = part && settled.database != Database::Sqlite;
+    let setup = Setup { shared, ..Setup::of(channels, roots, domain) };
+    let alerts = Alerts::start(&settled.data_dir, setup, Box::new(directory))
         .map_err(|error| words(&error))?;
     let teller = alerts.teller();
     let tapped = engine.store().tap(move |batches| {
@@ -70,6 +79,8 @@ pub fn begin(
         }
     });
     tapped.map_err(|error| words(&error))?;
+    let teller = alerts.teller();
+    engine.on_guard(move |change| teller.guard(change));
     tracing::info!(channels = count, "alerts");
     Ok(Some(alerts))
 }

@@ -86,8 +86,8 @@ pub enum Way {
         headers: Vec<(String, Hidden)>,
         /// The body with `{placeholders}`; `None` for the engine's own.
         body: Option<String>,
-        /// The original's body, its name in it, and no retry after a 4xx.
-        original: bool,
+        /// The name in the original's body, which gives up after a 4xx; `None` for our own.
+        original: Option<String>,
         /// Deadline, in milliseconds.
         timeout_ms: u64,
     },
@@ -240,7 +240,7 @@ impl ChannelSpec {
         let tags = keys.list("tags");
         let remind = keys.duration("remind").map_or(Remind::Never, Remind::Every);
         let group = keys.flag("group");
-        let way = way(&mut keys, &kind);
+        let way = way(&mut keys, &kind, &name);
         keys.refuse_others();
         if name.is_empty() || name.len() > 100 || name.chars().any(char::is_control) {
             keys.bad("name", &name, "is not a name", "write 1 to 100 bytes of plain text");
@@ -254,9 +254,9 @@ impl ChannelSpec {
     }
 }
 
-fn way(keys: &mut Keys<'_>, kind: &str) -> Option<Way> {
+fn way(keys: &mut Keys<'_>, kind: &str, name: &str) -> Option<Way> {
     Some(match kind {
-        "webhook" => webhook(keys)?,
+        "webhook" => webhook(keys, name)?,
         "telegram" => {
             let (token, chat) = (keys.secret("token"), keys.needed("chat"));
             let api = keys.server("api", "https://api.telegram.org");
@@ -314,21 +314,21 @@ fn way(keys: &mut Keys<'_>, kind: &str) -> Option<Way> {
     })
 }
 
-fn webhook(keys: &mut Keys<'_>) -> Option<Way> {
+fn webhook(keys: &mut Keys<'_>, name: &str) -> Option<Way> {
     let url = keys.needed("url");
     let body = keys.text("body");
     let format = keys.text("format");
     let timeout_ms = keys.duration("timeout").unwrap_or(TIMEOUT_MS);
     let headers = keys.headers();
     let original = match format.as_deref() {
-        None | Some("engine") => false,
-        Some("original") => true,
+        None | Some("engine") => None,
+        Some("original") => Some(name.to_owned()),
         Some(other) => {
             keys.bad("format", other, "is not a format", "write engine or original");
-            false
+            None
         }
     };
-    if original && body.is_some() {
+    if original.is_some() && body.is_some() {
         keys.bad("body", "", "does not go with format: original", "keep one of the two");
     }
     let url = Hidden::read(&url?);

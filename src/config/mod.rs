@@ -244,10 +244,6 @@ impl Draft {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_settings(&node);
                 }
-                "guard" => {
-                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
-                    self.read_guard(&node);
-                }
                 "maintenance" => {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_maintenance(&node);
@@ -255,6 +251,10 @@ impl Draft {
                 "channels" => {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_channels(&node);
+                }
+                "guard" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.read_guard(&node);
                 }
                 _ => {
                     let known =

@@ -6,18 +6,22 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::alert::{Change, Directory, Facts};
+use crate::alert::{Change, Directory, Facts, Person};
+use crate::config::channels::{ChannelSpec, Hidden, Remind, Way};
+use crate::config::database::Secret;
+use crate::env::alerting::Alerting;
 use crate::ids::MonitorId;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::MonitorRow;
 use crate::sample::{Code, SampleBatch};
-use crate::store::view::{OpenReader, Watched};
+use crate::store::view::{ChannelRow, OpenReader, Owner, Watched};
 use crate::store::{Read, StoreError};
 
 /// The store, as alerting sees it.
 pub struct StoreDirectory {
     readers: Arc<dyn OpenReader>,
     reader: Option<Box<dyn Read + Send>>,
+    original: Alerting,
     streaks: Streaks,
 }
 
@@ -28,9 +32,14 @@ impl fmt::Debug for StoreDirectory {
 }
 
 impl StoreDirectory {
-    /// The store that `readers` opens; `streaks` counts failed checks in a row.
-    pub fn new(readers: Arc<dyn OpenReader>, streaks: Streaks) -> StoreDirectory {
-        StoreDirectory { readers, reader: None, streaks }
+    /// The store that `readers` opens; `streaks` counts failed checks in a row, and `original`
+    /// says how the channels of the original's tables are used.
+    pub fn new(
+        readers: Arc<dyn OpenReader>,
+        original: Alerting,
+        streaks: Streaks,
+    ) -> StoreDirectory {
+        StoreDirectory { readers, reader: None, original, streaks }
     }
 
     fn ask<T>(
@@ -78,6 +87,14 @@ impl Directory for StoreDirectory {
         self.ask(|reader| reader.newest_transition())
     }
 
+    fn channel(&mut self, name: &str) -> Result<Option<ChannelSpec>, String> {
+        let Some(id) = name.split_once(':').and_then(|(_, id)| id.parse().ok()) else {
+            return Ok(None);
+        };
+        let row = self.ask(|reader| reader.channel(id))?;
+        Ok(row.and_then(|row| of_row(name, &row, &self.original)))
+    }
+
     fn failures(&mut self, monitor: MonitorId) -> u32 {
         self.streaks.of(monitor)
     }
@@ -86,7 +103,7 @@ impl Directory for StoreDirectory {
 fn facts(watched: Watched) -> Facts {
     // A row that this version cannot read has no channels of its own.
     let row: MonitorRow = serde_json::from_str(&watched.row_json).unwrap_or_default();
-    Facts {
+    let mut facts = Facts {
         name: watched.name,
         target: watched.target,
         kind: watched.kind,
@@ -94,7 +111,83 @@ fn facts(watched: Watched) -> Facts {
         tags: watched.tags,
         channels: row.alerts,
         ..Facts::default()
+    };
+    if let Some(owner) = watched.owner {
+        facts.repeat = owner.repeat;
+        facts.channels = Some(channels_of(&owner));
+        facts.person = Some(Person {
+            email: owner.email,
+            firebase_token: owner.firebase_token,
+            ranges: owner.ranges.unwrap_or_default(),
+            zone: owner.zone,
+            silent_until_ms: owner.silent_until_ms,
+        });
     }
+    facts
+}
+
+/// The channels of a row of the original's table: those linked to it, the bot of the variables
+/// where none of them is one, and what its owner can be reached by.
+fn channels_of(owner: &Owner) -> Vec<String> {
+    let mut channels = owner.channels.clone();
+    if !channels.iter().any(|name| name.starts_with("telegram:")) {
+        channels.push("telegram".to_owned());
+    }
+    channels.extend(owner.email.as_ref().map(|_| "email".to_owned()));
+    channels.extend(owner.firebase_token.as_ref().map(|_| "firebase".to_owned()));
+    channels
+}
+
+/// A channel of the original's tables. One of Telegram that cannot be understood is the one of the
+/// variables; a webhook that cannot is none.
+fn of_row(name: &str, row: &ChannelRow, original: &Alerting) -> Option<ChannelSpec> {
+    let (way, throttle) = match row.kind.as_str() {
+        "telegram" => match bot(&row.config) {
+            Some((token, chat)) => {
+                let token = Hidden::Here(Secret::new(token));
+                let api = original.telegram_api.clone();
+                (Way::Telegram { token, chat: chat.to_owned(), api }, original.telegram)
+            }
+            None => {
+                let usual = original.channels.iter().find(|spec| spec.name == "telegram")?;
+                return Some(ChannelSpec { name: name.to_owned(), ..usual.clone() });
+            }
+        },
+        "webhook" => {
+            let url = row.config.trim();
+            if !(url.starts_with("http://") || url.starts_with("https://")) {
+                return None;
+            }
+            let way = Way::Webhook {
+                url: Hidden::Here(Secret::new(url)),
+                headers: Vec::new(),
+                body: None,
+                original: Some(row.name.clone()),
+                timeout_ms: original.webhook_timeout_ms,
+            };
+            (way, original.webhook?)
+        }
+        _ => return None,
+    };
+    Some(ChannelSpec {
+        name: name.to_owned(),
+        way,
+        tags: Vec::new(),
+        remind: Remind::Original(throttle),
+        group: None,
+        quiet: true,
+        on_request: true,
+    })
+}
+
+/// Token and chat in either order: the token is the part with a colon.
+fn bot(config: &str) -> Option<(&str, &str)> {
+    let (one, other) = config.split_once(',')?;
+    let (one, other) = (one.trim(), other.trim());
+    let (token, chat) = if one.contains(':') { (one, other) } else { (other, one) };
+    let digits = chat.strip_prefix('-').unwrap_or(chat);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    (token.contains(':') && (is_number || chat.starts_with('@'))).then_some((token, chat))
 }
 
 /// The changes in recorded batches, with their words.
@@ -121,4 +214,36 @@ fn changes_of(batch: &SampleBatch) -> impl Iterator<Item = Change> + '_ {
             total_us: if total_us == u32::MAX { 0 } else { total_us },
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bot_of_the_original_is_read_in_either_order() {
+        assert_eq!(bot("-100,12:ab"), Some(("12:ab", "-100")));
+        assert_eq!(bot("12:ab, -100"), Some(("12:ab", "-100")));
+        assert_eq!(bot("@ops,12:ab"), Some(("12:ab", "@ops")));
+        for config in ["", "12:ab", "-100", "x,12:ab", "-100,ab", "-,1:a"] {
+            assert_eq!(bot(config), None, "{config}");
+        }
+    }
+
+    #[test]
+    fn a_row_without_a_bot_of_its_own_is_told_over_the_one_of_the_variables() {
+        let channels = |linked: &[&str], email: Option<&str>| {
+            let owner = Owner {
+                channels: linked.iter().map(|name| (*name).to_owned()).collect(),
+                email: email.map(str::to_owned),
+                ..Owner::default()
+            };
+            channels_of(&owner).join(" ")
+        };
+        assert_eq!(channels(&["webhook:4"], None), "webhook:4 telegram");
+        assert_eq!(
+            channels(&["telegram:1", "telegram:2"], Some("a@b")),
+            "telegram:1 telegram:2 email"
+        );
+    }
 }

@@ -419,6 +419,7 @@ impl Shard {
         let Some((hot, monitor)) = self.table.get_mut(slot) else { return };
         let (id, kind) = (monitor.id, monitor.kind);
         let (at_ms, code_before) = (hot.due.millis(), hot.state.code);
+        let never_told = hot.state.since_ms == 0;
         let view = if monitor.guarded { self.view } else { View::default() };
         let may_fall = doubt::weigh(hot, &mut attempt, view, &mut self.tally, now);
         let changed = if monitor.paused {
@@ -441,8 +442,8 @@ impl Shard {
             self.monitors[to as usize] += 1;
         }
         // The first good answer is no change that anybody must be told of, and a million of them
-        // come in the first minute.
-        let first_up = changed == Some(Verdict::Pending) && to == Verdict::Up;
+        // come in the first minute. After a pause it may end an outage.
+        let first_up = changed == Some(Verdict::Pending) && to == Verdict::Up && never_told;
         let from = changed.filter(|_| !first_up).or(marked.then_some(to));
         let code = sample.code;
         let transition = from.map(|from| Transition { monitor: id, at_ms, from, to, code, marks });

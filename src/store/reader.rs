@@ -12,8 +12,8 @@ use super::fold::Touched;
 use super::sqlite::{check_owner, schema_known};
 use super::states::{self, Known};
 use super::view::{
-    CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, ResultView,
-    Results, TransitionView, Watched, Written,
+    CertView, ChannelRow, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read,
+    ResultView, Results, TransitionView, Watched, Written,
 };
 use super::{StoreError, blob, folder, marks, signed, unsigned, window_start};
 use crate::clock::wall_millis;
@@ -380,11 +380,17 @@ impl Read for SqliteReader {
                     tags: list(row, 3)?,
                     interval_ms: number(row, 4)?,
                     row_json: row.get(5)?,
+                    owner: None,
                 })
             });
             Ok(found.optional()?)
         });
         watched.collect()
+    }
+
+    /// The original's tables are in PostgreSQL only.
+    fn channel(&mut self, _: u64) -> Result<Option<ChannelRow>, StoreError> {
+        Ok(None)
     }
 
     fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError> {

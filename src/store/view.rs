@@ -111,6 +111,13 @@ pub trait Read {
     /// Only the database's.
     fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError>;
 
+    /// A channel of the original's tables; `None` where there is no such.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn channel(&mut self, id: u64) -> Result<Option<ChannelRow>, StoreError>;
+
     /// Certificates that one monitor saw, the current one first.
     ///
     /// # Errors
@@ -431,8 +438,40 @@ pub struct Watched {
     pub tags: Vec<String>,
     /// From due to due, in milliseconds.
     pub interval_ms: u64,
-    /// The row as it was written.
+    /// The row as it was written; empty for a row of the original's table.
     pub row_json: String,
+    /// Who is told; `None` but for rows of the original's table.
+    pub owner: Option<Owner>,
+}
+
+/// Who is told of a row of the original's table, and when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// `allow_alert_for_consecutive_error`.
+    pub repeat: Option<i32>,
+    /// `alert_time_ranges`.
+    pub ranges: Option<String>,
+    /// `timezone`.
+    pub zone: Option<String>,
+    /// `global_stop_alert_to`, in milliseconds since the Unix epoch.
+    pub silent_until_ms: Option<u64>,
+    /// `firebase_token`.
+    pub firebase_token: Option<String>,
+    /// `users.email`.
+    pub email: Option<String>,
+    /// Channels linked to the row, as `type:id`.
+    pub channels: Vec<String>,
+}
+
+/// A channel of the original's tables, as it is written there. Its value holds secrets.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ChannelRow {
+    /// `name`.
+    pub name: String,
+    /// `alert_type`.
+    pub kind: String,
+    /// `alert_config`.
+    pub config: String,
 }
 
 /// A leaf certificate as one monitor saw it.

@@ -81,6 +81,10 @@ impl Directory for Memory {
         Ok(self.0.lock().unwrap().changes.len() as u64)
     }
 
+    fn channel(&mut self, _: &str) -> Result<Option<ChannelSpec>, String> {
+        Ok(None)
+    }
+
     fn failures(&mut self, monitor: MonitorId) -> u32 {
         self.0.lock().unwrap().failures.get(&monitor.0).copied().unwrap_or_default()
     }
@@ -116,7 +120,7 @@ pub fn start_holding(
     memory: &Memory,
     hold_ms: u64,
 ) -> Alerts {
-    let setup = Setup { channels, hold_ms, retry_ms: 20 };
+    let setup = Setup { hold_ms, retry_ms: 20, ..Setup::of(channels, Roots::default(), None) };
     Alerts::start(folder, setup, Box::new(memory.clone())).unwrap()
 }
 

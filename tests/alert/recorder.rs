@@ -1,14 +1,17 @@
 //! A receiver of notices: keeps every request and answers as it is told.
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex};
+
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use serde_json::Value;
 
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Request {
+    pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: String,
 }
@@ -47,6 +50,14 @@ impl Recorder {
     pub fn answering(
         behaviour: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static,
     ) -> Recorder {
+        Recorder::serving(None, behaviour)
+    }
+
+    /// Speaks TLS with these settings, where there are any.
+    pub fn serving(
+        tls: Option<Arc<ServerConfig>>,
+        behaviour: impl Fn(&Request, usize) -> Answer + Send + Sync + 'static,
+    ) -> Recorder {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let requests = Arc::<Mutex<Vec<Request>>>::default();
@@ -55,7 +66,14 @@ impl Recorder {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let (kept, behaviour) = (Arc::clone(&kept), Arc::clone(&behaviour));
-                std::thread::spawn(move || serve(&stream, &kept, behaviour.as_ref()));
+                let tls = tls.clone();
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &kept, behaviour.as_ref()),
+                    Some(tls) => {
+                        let session = ServerConnection::new(tls).unwrap();
+                        serve(StreamOwned::new(session, stream), &kept, behaviour.as_ref());
+                    }
+                });
             }
         });
         Recorder { address, requests }
@@ -77,7 +95,7 @@ impl Recorder {
     }
 }
 
-fn serve(mut stream: &TcpStream, kept: &Mutex<Vec<Request>>, behaviour: &Behaviour) {
+fn serve(stream: impl Read + Write, kept: &Mutex<Vec<Request>>, behaviour: &Behaviour) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read(&mut reader) {
         let number = {
@@ -88,7 +106,8 @@ fn serve(mut stream: &TcpStream, kept: &Mutex<Vec<Request>>, behaviour: &Behavio
         let (status, headers, body) = behaviour(&request, number);
         let length = body.len();
         let head = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {length}\r\n\r\n");
-        if stream.write_all((head + &body).as_bytes()).is_err() {
+        let stream = reader.get_mut();
+        if stream.write_all((head + &body).as_bytes()).and_then(|()| stream.flush()).is_err() {
             return;
         }
     }
@@ -102,7 +121,7 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
         let text = line.trim_end().to_owned();
         (!line.is_empty()).then_some(text)
     };
-    next(reader)?;
+    let path = next(reader)?.split(' ').nth(1)?.to_owned();
     let mut headers = Vec::new();
     loop {
         let line = next(reader)?;
@@ -111,7 +130,7 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
             None => break,
         }
     }
-    let mut request = Request { headers, body: String::new() };
+    let mut request = Request { path, headers, body: String::new() };
     let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;

@@ -1,7 +1,8 @@
 //! What is told, over channels of the configuration, as a receiver sees it.
 
+use engine::alert::http::Roots;
 use engine::alert::outbox::Outbox;
-use engine::alert::{Facts, Held, Person};
+use engine::alert::{Alerts, Facts, Held, Person, Setup};
 use engine::clock::wall_millis;
 use engine::sample::Verdict;
 use serde_json::json;
@@ -58,6 +59,27 @@ fn what_nobody_told_of_is_read_from_the_store_once() {
     let mut keys = hook.values("key");
     keys[..2].sort();
     assert_eq!(keys, ["1-1000-down", "2-1000-down", "1-1000-up"]);
+}
+
+#[test]
+fn changes_that_other_engines_record_in_a_shared_store_are_theirs_to_tell() {
+    let (place, hook, memory) = (tempfile::tempdir().unwrap(), Recorder::start(), Memory::of(2));
+    let begin = || {
+        let hooks = vec![channel(json!({"type": "webhook", "url": hook.url("/x")}))];
+        let setup = Setup::of(hooks, Roots::default(), None);
+        let setup = Setup { shared: true, hold_ms: 0, ..setup };
+        Alerts::start(place.path(), setup, Box::new(memory.clone())).unwrap()
+    };
+    begin().stop();
+    memory.record(&down(1, 1_000)); // Another engine's.
+    memory.record(&down(2, 1_000));
+    let alerts = begin();
+    alerts.teller().changes(vec![down(2, 1_000)]);
+    eventually("ours", || (hook.requests().len() == 1).then_some(()));
+    alerts.stop();
+    assert_eq!(hook.values("key"), ["2-1000-down"]);
+    let lines = Outbox::look(place.path()).unwrap().unwrap().lines(10).unwrap();
+    assert_eq!(lines.len(), 1, "{lines:?}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A mass outage: one notice for what fails together, one for its end, and the rest as ever.
 
 use engine::alert::{Alerts, Facts};
+use engine::messages::GuardChange;
 use serde_json::json;
 
 use crate::bench::{Memory, channel, down, eventually, named, start_holding, up};
@@ -26,7 +27,7 @@ fn nine_tenths_of_a_fleet_are_one_notice_with_the_common_cause_and_their_end_is_
             channel(json!({"type": "webhook", "name": "people", "url": hook.url("/")})),
             channel(json!({
                 "type": "webhook", "name": "machine", "url": machine.url("/"),
-                "group": false, "tags": "lonely"
+                "group": false, "tags": "lonely",
             })),
         ]
     };
@@ -96,11 +97,21 @@ fn being_cut_off_is_one_notice_to_every_channel_and_its_end_another() {
     };
     let alerts =
         start_holding(place.path(), vec![hook("a", &one), hook("b", &other)], &Memory::of(1), 0);
-    alerts.teller().isolated(true, "2 of 3 canaries are silent and there is no route");
-    alerts.teller().isolated(false, "canaries answer again");
+    let mut change = GuardChange {
+        at_ms: 2_000,
+        isolated: true,
+        since_ms: 1_000,
+        canaries: true,
+        local: true,
+        mass: false,
+    };
+    alerts.teller().guard(change);
+    change.isolated = false;
+    alerts.teller().guard(change);
     for hook in [&one, &other] {
         eventually("both", || (hook.requests().len() == 2).then_some(()));
         assert_eq!(hook.values("event"), ["isolated", "connected"]);
+        assert_eq!(hook.values("outage"), ["guard-1000", "guard-1000"]);
     }
     alerts.stop();
 }

@@ -12,6 +12,7 @@ use super::http::{Failed, Roots};
 use super::notice::Notice;
 use super::{AlertError, Directory, Facts};
 use crate::config::channels::{ChannelSpec, Remind, Way};
+use crate::limits::{ALERT_CHANNEL_KEPT_MS, ALERT_CHANNELS_KEPT_MAX};
 
 mod chat;
 
@@ -82,7 +83,7 @@ impl Maker<'_> {
         let way = self.way(&spec.way).map_err(fail)?;
         // Machines want each monitor by itself: they group as they like.
         let by_itself = match &spec.way {
-            Way::Webhook { original, .. } => *original,
+            Way::Webhook { original, .. } => original.is_some(),
             Way::Command { .. } | Way::Alertmanager { .. } => true,
             _ => false,
         };
@@ -136,30 +137,75 @@ impl Maker<'_> {
     }
 }
 
+/// A channel that the directory gave, and until when it is taken as it is.
+#[derive(Debug)]
+struct Given {
+    /// `None` where there is no such channel, or it cannot be made.
+    channel: Option<Arc<Channel>>,
+    until_ms: u64,
+}
+
 /// All channels by name.
 #[derive(Debug, Default)]
 pub struct Registry {
     configured: Vec<Arc<Channel>>,
-    by_name: HashMap<String, Arc<Channel>>,
+    given: HashMap<String, Given>,
+    roots: Roots,
+    domain: Option<String>,
 }
 
 impl Registry {
-    /// The channels of a configuration.
-    pub fn new(channels: Vec<Channel>) -> Registry {
-        let configured: Vec<Arc<Channel>> = channels.into_iter().map(Arc::new).collect();
-        let named = configured.iter().map(|channel| (channel.name.clone(), Arc::clone(channel)));
-        Registry { by_name: named.collect(), configured }
+    /// The channels of a configuration. Those that the directory gives trust `roots` and link to
+    /// `domain`.
+    pub fn new(channels: Vec<Channel>, roots: Roots, domain: Option<String>) -> Registry {
+        let configured = channels.into_iter().map(Arc::new).collect();
+        Registry { configured, given: HashMap::new(), roots, domain }
     }
 
-    /// The channel of this name, also one that the directory knows.
+    /// The channel of this name, also one that the directory knows; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// The directory knows nothing now, and nothing was known before.
     pub fn get(
         &mut self,
         name: &str,
         directory: &mut dyn Directory,
         now_ms: u64,
-    ) -> Option<Arc<Channel>> {
-        let _ = (directory, now_ms);
-        self.by_name.get(name).cloned()
+    ) -> Result<Option<Arc<Channel>>, String> {
+        if let Some(channel) = self.configured.iter().find(|channel| channel.name == name) {
+            return Ok(Some(Arc::clone(channel)));
+        }
+        if let Some(given) = self.given.get(name).filter(|given| now_ms < given.until_ms) {
+            return Ok(given.channel.clone());
+        }
+        let asked = directory.channel(name);
+        let channel = match asked {
+            Ok(Some(spec)) => self.make(&spec).map(Arc::new),
+            Ok(None) => None,
+            Err(error) => match self.given.get(name) {
+                Some(given) => given.channel.clone(),
+                None => return Err(error),
+            },
+        };
+        if self.given.len() >= ALERT_CHANNELS_KEPT_MAX {
+            self.given.clear();
+        }
+        let given = Given { channel: channel.clone(), until_ms: now_ms + ALERT_CHANNEL_KEPT_MS };
+        self.given.insert(name.to_owned(), given);
+        Ok(channel)
+    }
+
+    fn make(&self, spec: &ChannelSpec) -> Option<Channel> {
+        let (roots, domain) = (self.roots.clone(), self.domain.clone());
+        let maker = Maker { env: &|_| None, roots, domain };
+        match maker.make(spec) {
+            Ok(channel) => Some(channel),
+            Err(error) => {
+                tracing::warn!(%error, "a channel of the database cannot be used");
+                None
+            }
+        }
     }
 
     /// Names of the channels that a monitor is told over.
@@ -178,10 +224,5 @@ impl Registry {
     pub fn configured(&self) -> Vec<String> {
         let open = self.configured.iter().filter(|channel| !channel.on_request);
         open.map(|channel| channel.name.clone()).collect()
-    }
-
-    /// True where nobody can be told anything.
-    pub fn is_empty(&self) -> bool {
-        self.configured.is_empty()
     }
 }

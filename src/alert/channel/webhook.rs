@@ -45,14 +45,8 @@ impl Webhook {
             url: url.find(maker.env)?,
             headers,
             template: body.clone(),
-            original: original.then(String::new),
+            original: original.clone(),
         })
-    }
-
-    /// Gives the original's body the name of a webhook.
-    pub fn named(mut self, name: &str) -> Webhook {
-        self.original = Some(name.to_owned());
-        self
     }
 
     fn body(&self, notice: &Notice) -> String {
@@ -126,7 +120,7 @@ fn body(notice: &Notice) -> Value {
     body
 }
 
-/// The original's form: compat with whatever reads it.
+/// The original's form, for whatever reads it.
 pub fn original_body(notice: &Notice, name: &str) -> Value {
     let facts = &notice.facts;
     let webhook = match name {

@@ -274,7 +274,8 @@ pub(super) mod tests {
     use crate::ids::ShardId;
     use crate::sample::{Code, Marks, Transition};
     use crate::store::view::{
-        CertView, Counts, Evidence, Incident, Range, Results, TransitionView, Watched, Written,
+        CertView, ChannelRow, Counts, Evidence, Incident, Range, Results, TransitionView, Watched,
+        Written,
     };
 
     /// A store that has a list of monitors and nothing else.
@@ -338,6 +339,10 @@ pub(super) mod tests {
 
         fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
             Ok(monitors.iter().map(|_| None).collect())
+        }
+
+        fn channel(&mut self, _: u64) -> Result<Option<ChannelRow>, StoreError> {
+            Ok(None)
         }
 
         fn certs(&mut self, _: MonitorId) -> Result<Vec<CertView>, StoreError> {

@@ -10,8 +10,8 @@ use tokio::runtime::{Builder, Runtime};
 
 use super::super::reader::{Found, limit, windows};
 use super::super::view::{
-    CertView, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read, Results,
-    TransitionView, Watched, Written,
+    CertView, ChannelRow, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Owner,
+    Range, Read, Results, TransitionView, Watched, Written,
 };
 use super::super::{StoreError, signed, unsigned};
 use super::{is_item, schema, small};
@@ -294,14 +294,33 @@ impl Read for PgReader {
 
     fn watched(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Watched>>, StoreError> {
         let ids: Vec<i64> = monitors.iter().map(|monitor| signed(monitor.0)).collect();
-        let sql = "SELECT w.name, w.kind, w.target, w.tags, w.interval_ms,
-                          coalesce(m.row_json, '{}'), w.id
-                   FROM engine.watched() w LEFT JOIN engine.monitor m ON m.id = w.id
-                   WHERE NOT w.removed AND w.id = ANY($1)";
+        let sql = "SELECT m.id, m.name, m.kind, m.target, m.tags, m.interval_ms, e.row_json,
+                          o.id IS NOT NULL, o.repeat, o.ranges, o.zone, o.silent_until_ms,
+                          o.firebase_token, o.email, o.channels
+                   FROM engine.watched() m
+                   LEFT JOIN engine.monitor e ON e.id = m.id
+                   LEFT JOIN engine.owners($1) o ON o.id = m.id AND m.source = 'monitor_items'
+                   WHERE m.id = ANY($1) AND NOT m.removed";
         let rows = self.ask(sql, &[(&ids, Type::INT8_ARRAY)])?;
-        let mut found: HashMap<i64, Watched> =
-            rows.iter().map(|row| (row.get(6), watched(row))).collect();
-        Ok(ids.iter().map(|id| found.remove(id)).collect())
+        let mut found: HashMap<u64, Watched> =
+            rows.iter().map(|row| (unsigned(row.get(0)), watched(row))).collect();
+        // One may be asked for twice, once for each channel.
+        let mut last: HashMap<u64, usize> = HashMap::new();
+        monitors.iter().for_each(|monitor| *last.entry(monitor.0).or_default() += 1);
+        let one = |monitor: &MonitorId| {
+            let left = last.get_mut(&monitor.0)?;
+            *left -= 1;
+            if *left == 0 { found.remove(&monitor.0) } else { found.get(&monitor.0).cloned() }
+        };
+        Ok(monitors.iter().map(one).collect())
+    }
+
+    fn channel(&mut self, id: u64) -> Result<Option<ChannelRow>, StoreError> {
+        let sql = "SELECT coalesce(name, ''), coalesce(kind, ''), coalesce(config, '')
+                   FROM engine.channel($1)";
+        let rows = self.ask(sql, &[(&signed(id), Type::INT8)])?;
+        let row = rows.first();
+        Ok(row.map(|row| ChannelRow { name: row.get(0), kind: row.get(1), config: row.get(2) }))
     }
 
     fn certs(&mut self, monitor: MonitorId) -> Result<Vec<CertView>, StoreError> {
@@ -331,13 +350,24 @@ fn transition_view(row: &Row) -> TransitionView {
 }
 
 fn watched(row: &Row) -> Watched {
+    let tags: String = row.get(4);
+    let owner = row.get::<_, bool>(7).then(|| Owner {
+        repeat: row.get(8),
+        ranges: row.get(9),
+        zone: row.get(10),
+        silent_until_ms: row.get::<_, Option<i64>>(11).map(unsigned),
+        firebase_token: row.get(12),
+        email: row.get(13),
+        channels: row.get(14),
+    });
     Watched {
-        name: row.get(0),
-        kind: row.get::<_, Option<&str>>(1).and_then(Kind::from_name),
-        target: row.get(2),
-        tags: serde_json::from_str(row.get(3)).unwrap_or_default(),
-        interval_ms: unsigned(row.get(4)),
-        row_json: row.get(5),
+        name: row.get(1),
+        kind: row.get::<_, Option<&str>>(2).and_then(Kind::from_name),
+        target: row.get(3),
+        tags: serde_json::from_str(&tags).unwrap_or_default(),
+        interval_ms: unsigned(row.get(5)),
+        row_json: row.get::<_, Option<String>>(6).unwrap_or_default(),
+        owner,
     }
 }
 
