@@ -2,7 +2,7 @@
 //!
 //! Owns: the routes and what they share. Whatever is about all monitors at once is answered from
 //! memory ([`fleet`]); rows of one monitor or of one page are read from the store by a few readers
-//! on threads of their own ([`readers`]). So nothing here waits for the control thread for long,
+//! on threads of their own (`readers`). So nothing here waits for the control thread for long,
 //! and nothing on a shard waits at all.
 
 use std::sync::atomic::Ordering;

@@ -40,13 +40,13 @@ pub enum Play {
     Open,
     /// Nobody listens there.
     Refused,
-    /// HTTP 200, [`SMALL_BYTES`].
+    /// HTTP 200, `SMALL_BYTES`.
     Small,
-    /// HTTP 200, [`PAGE_BYTES`].
+    /// HTTP 200, `PAGE_BYTES`.
     Page,
-    /// HTTP 200, [`LARGE_BYTES`].
+    /// HTTP 200, `LARGE_BYTES`.
     Large,
-    /// As `Page`, after [`DELAY`].
+    /// As `Page`, after `DELAY`.
     Delayed,
     /// HTTP 503.
     Unavailable,
