@@ -93,7 +93,7 @@ fn a_backup_of_uptime_kuma_becomes_its_monitors() {
     assert_eq!(told(&monitors), wanted);
     let shop = &monitors[0];
     assert_eq!((shop.timing.retries, shop.timing.retry_delay_ms), (2, 30_000));
-    assert_eq!((shop.timing.timeout_ms, &*shop.about.tags.join(",")), (48_000, "eu,a:b"));
+    assert_eq!((shop.timing.timeout_ms, &*shop.about.tags.join(",")), (48_000, "a:b,eu"));
     assert!(monitors[1].paused);
     for text in [
         "Box: left out: there is no monitor like \"docker\"",
@@ -176,7 +176,7 @@ scrape_configs:
         ("tcp", "c.example:22", "c.example:22"),
     ];
     assert_eq!(told(&monitors), wanted);
-    assert_eq!(monitors[0].about.tags, ["web", "env:prod"]);
+    assert_eq!(monitors[0].about.tags, ["env:prod", "web"]);
     assert_eq!((monitors[0].timing.interval_ms, monitors[0].timing.timeout_ms), (15_000, 5_000));
     for text in [
         "web: dns_sd_configs",
