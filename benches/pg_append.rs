@@ -1,4 +1,4 @@
-//! What a result costs on its way into PostgreSQL: CPU time of the store's side and of the server's.
+//! What a result costs on its way into PostgreSQL: CPU time of the store and of the server.
 //!
 //! Starts a cluster of its own with a million monitors and records as many results as they make in
 //! a minute, a second's worth (16,667) in each call, for three kinds of monitors: the engine's own;

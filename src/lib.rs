@@ -21,8 +21,8 @@
 //! | [`logs`] | the original's log files: lines, files and the thread that writes them |
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
-//! | [`pg`] | the way to a PostgreSQL server: settings, TLS, sessions with deadlines |
 //! | [`guard`] | whether this host is cut off: canaries, evidence, the rule |
+//! | [`pg`] | the way to a PostgreSQL server: settings, TLS, sessions with deadlines |
 //! | [`store`] | the database: what is watched, what was found, and the thread that writes it |
 //! | [`feed`] | the original's table as the source of monitors, live |
 //! | [`alert`] | telling people: outbox, policy, channels |
@@ -33,7 +33,7 @@
 //! | [`farm`] | scripted targets for the demo, the tests and the benches |
 //! | [`boot`] | starts and stops the engine in order |
 //! | [`control`] | the control thread: signals, the page of metrics, reload and stop |
-//! | [`bench`](mod@bench) | the whole engine against targets of its own, and a yardstick beside it |
+//! | [`bench`](mod@bench) | the whole engine against targets of its own, beside a yardstick |
 //! | [`cli`] | the command line: flags, texts, tables, the live view |
 #![deny(unsafe_code)]
 #![warn(missing_docs)]

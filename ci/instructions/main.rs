@@ -129,7 +129,7 @@ fn measure() -> Result<Baseline, String> {
     let program = env::current_exe().map_err(|error| error.to_string())?;
     let ended = Command::new("valgrind")
         .args(["--tool=callgrind", "--collect-atstart=no", "--error-exitcode=0"])
-        .args(["--toggle-collect=*instructions*counted*", "--dump-after=*instructions*counted*"])
+        .args(["--toggle-collect=instructions::counted", "--dump-after=instructions::counted"])
         .arg(format!("--callgrind-out-file={}", out.display()))
         .arg(program)
         .arg(INSIDE)

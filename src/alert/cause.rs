@@ -58,7 +58,11 @@ fn place(target: &str) -> Option<String> {
 
 fn without_port(target: &str) -> &str {
     match target.rsplit_once(':') {
-        Some((host, port)) if port.parse::<u16>().is_ok() && !host.contains("::") => host,
+        Some((host, port))
+            if port.parse::<u16>().is_ok() && (host.ends_with(']') || !host.contains("::")) =>
+        {
+            host
+        }
         _ => target.split('/').next().unwrap_or(target),
     }
 }

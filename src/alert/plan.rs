@@ -211,7 +211,8 @@ impl Turn<'_> {
             }
             self.transaction
                 .prepare_cached(
-                    "UPDATE outage SET routed = 1, facts = ?3 WHERE monitor = ?1 AND opened_ms = ?2",
+                    "UPDATE outage SET routed = 1, facts = ?3
+                     WHERE monitor = ?1 AND opened_ms = ?2",
                 )?
                 .execute(params![*monitor as i64, *opened_ms as i64, json(&facts)])?;
         }

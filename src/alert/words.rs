@@ -1,6 +1,6 @@
 //! What people read: title and text of a notice, and the original's texts.
 //!
-//! Owns: the words. Plain text here; a channel that knows markup escapes what it puts into it. Times
+//! Owns: the words. Plain text here; a channel that knows markup escapes what it puts in. Times
 //! are those of this host's zone, as in the original.
 
 use jiff::Timestamp;

@@ -114,7 +114,8 @@ fn head(subject: &str, machine: &super::machine::Machine) -> String {
     format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>engine bench: \
          {subject}</title><meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}\
-         </style></head><body><h1>engine bench: {subject}</h1><p>{when}, engine {}, {} CPUs ({cpu}), \
+         </style></head><body><h1>engine bench: {subject}</h1>\
+         <p>{when}, engine {}, {} CPUs ({cpu}), \
          {gigabytes:.0} GB, {}, load before {:.1}</p>",
         env!("CARGO_PKG_VERSION"),
         machine.cpus,

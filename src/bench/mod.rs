@@ -1,6 +1,6 @@
 //! The benchmark: the whole engine against targets of its own, and a yardstick in the same run.
 //!
-//! Owns: the order of a run. The farm starts as a process of its own, the reference is measured, the
+//! Owns: the order of a run. The farm starts as its own process, the reference is measured, the
 //! engine is loaded, warms up and is watched second by second; then it stops and the reference is
 //! measured again. Leaves to others: flags and texts (`cli`), which know what of it to show. The
 //! engine under test is the engine: same boot, same store, in a data folder that is deleted.

@@ -339,7 +339,7 @@ fn second(from: &Point, to: &Point) -> Second {
     }
 }
 
-/// Starts by their lag, in steps of a quarter of a doubling from 100 µs on; empty ends are left out.
+/// Starts by their lag, in steps of a quarter of a doubling from 100 µs; empty ends are left out.
 fn log_steps(lag: &Histogram<u32>) -> Vec<(f64, u64)> {
     const FIRST_MS: f64 = 0.1;
     let mut steps: Vec<(f64, u64)> = Vec::new();

@@ -95,6 +95,7 @@ pub enum Command {
     Token(TokenArgs),
     /// Try a channel, or see which notices wait
     #[command(subcommand)]
+    #[command(after_help = help::ALERT)]
     Alert(AlertCommand),
     /// Turn monitors of other software into a file of this engine
     Import(ImportArgs),

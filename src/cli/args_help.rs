@@ -190,3 +190,12 @@ Every monitor that is written passes `engine validate`; what could not be carrie
 name.
 
 Exit codes: 0 done, 1 the file cannot be read or written, 2 wrong usage.";
+
+/// Below the commands of `alert`.
+pub const ALERT: &str = "\
+Examples:
+  engine alert test ops                               # does the channel `ops` take a notice?
+  engine alert list
+  engine alert list --json
+
+Exit codes: 0 done, 1 not, 2 wrong usage.";

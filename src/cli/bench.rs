@@ -227,13 +227,27 @@ impl Progress {
 
 /// The summary on standard output.
 fn summary(report: &Report, style: &Style) -> String {
-    let r = report;
-    let megabytes = |bytes: u64| format!("{:.0} MB", bytes as f64 / 1e6);
-    let percent = |part: f64| format!("{:.0} %", part * 100.0);
-    let reference = match (r.reference_us_per_check, r.ratio_to_reference) {
+    let mut rows = found(report, style);
+    rows.extend(used(report));
+    rows.iter().map(|(name, text)| format!("{name:<14} {text}\n")).collect()
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.0} MB", bytes as f64 / 1e6)
+}
+
+fn percent(part: f64) -> String {
+    format!("{:.0} %", part * 100.0)
+}
+
+fn reference(r: &Report) -> String {
+    match (r.reference_us_per_check, r.ratio_to_reference) {
         (Some(us), Some(ratio)) => format!("{us:.1} µs; ratio {ratio:.2}"),
         _ => "not measured".to_owned(),
-    };
+    }
+}
+
+fn missed(r: &Report, style: &Style) -> String {
     let missed: Vec<String> = r
         .missed_by_reason
         .iter()
@@ -241,11 +255,15 @@ fn summary(report: &Report, style: &Style) -> String {
         .map(|(reason, count)| format!("{reason} {count}"))
         .collect();
     let color = if r.missed == 0 { Color::Green } else { Color::Red };
-    let missed = match missed.is_empty() {
+    match missed.is_empty() {
         true => style.paint(color, "0"),
         false => style.paint(color, &format!("{} ({})", r.missed, missed.join(", "))),
-    };
-    let rows = [
+    }
+}
+
+/// What was run and found, and what it cost.
+fn found(r: &Report, style: &Style) -> Vec<(&'static str, String)> {
+    vec![
         (
             "monitors",
             format!("{}, mix {}, every {} s, {} shards", r.monitors, r.mix, r.interval_s, r.shards),
@@ -264,7 +282,7 @@ fn summary(report: &Report, style: &Style) -> String {
                 r.due, r.started, r.seconds, r.checks_per_s
             ),
         ),
-        ("missed", missed),
+        ("missed", missed(r, style)),
         (
             "results",
             format!(
@@ -294,7 +312,13 @@ fn summary(report: &Report, style: &Style) -> String {
                 r.farm_cpu_us_per_check
             ),
         ),
-        ("reference", reference),
+        ("reference", reference(r)),
+    ]
+}
+
+/// What the run has used.
+fn used(r: &Report) -> Vec<(&'static str, String)> {
+    vec![
         (
             "busy",
             format!(
@@ -345,6 +369,5 @@ fn summary(report: &Report, style: &Style) -> String {
                 r.load_s, r.first_result_s
             ),
         ),
-    ];
-    rows.iter().map(|(name, text)| format!("{name:<14} {text}\n")).collect()
+    ]
 }

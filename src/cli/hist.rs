@@ -319,7 +319,9 @@ mod tests {
         assert_eq!(lines.len(), 1 + COMPARED.len());
         assert!(lines[1].starts_with("tcp:total  p50"), "{table}");
         for line in &lines[1..] {
-            assert!(["+49 %", "+50 %", "+51 %"].iter().any(|end| line.ends_with(end)), "{table}");
+            // Durations are kept within 1 %.
+            let near = ["+49 %", "+50 %", "+51 %"].iter().any(|end| line.ends_with(end));
+            assert!(near, "{table}");
         }
     }
 }

@@ -4,6 +4,7 @@
 //! start is told with what to do about it, and the exit code says that another try is in vain.
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -122,15 +123,7 @@ impl Run<'_> {
             Ok(filled) => filled,
             Err(error) => return Err(failed(ended_early(engine, error))),
         };
-        let started = || {
-            tracing::info!(
-                shards = options.cpus.len(),
-                in_flight_max = options.in_flight_max,
-                data_dir = %options.data_dir.display(),
-                metrics = %format!("http://{address}/metrics"),
-                "started"
-            );
-        };
+        let started = || log_started(&options, address);
         let mut feed = match &origin {
             Origin::Demo(..) => Some(
                 Feed::start(&options.data_dir, address, engine.published(), style.clone())
@@ -171,6 +164,16 @@ impl Run<'_> {
         }
         ended.map_err(failed)
     }
+}
+
+fn log_started(options: &Options, address: SocketAddr) {
+    tracing::info!(
+        shards = options.cpus.len(),
+        in_flight_max = options.in_flight_max,
+        data_dir = %options.data_dir.display(),
+        metrics = %format!("http://{address}/metrics"),
+        "started"
+    );
 }
 
 /// Ends an engine that was not filled, and says both why and what came of it.

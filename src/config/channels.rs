@@ -551,13 +551,13 @@ mod tests {
 
     #[test]
     fn every_error_of_a_channel_is_told_at_once() {
-        let error = read(json!({"type": "email", "host": "h", "tls": "ssl", "tos": "a@b"}));
+        let error = read(json!({"type": "email", "host": "h", "tls": "ssl", "frm": "a@b"}));
         let error = error.unwrap_err();
         for told in [
             "tls: ssl is not a way to speak to a mail server; write starttls, implicit or none",
             "to: is missing; write the address of a receiver, or a list of them",
             "from: is missing; write the address of the sender",
-            "unknown key `tos`; did you mean `to`?",
+            "unknown key `frm`; did you mean `from`?",
         ] {
             assert!(error.contains(told), "{told} is not in\n{error}");
         }

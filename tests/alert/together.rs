@@ -24,10 +24,10 @@ fn nine_tenths_of_a_fleet_are_one_notice_with_the_common_cause_and_their_end_is_
     let channels = || {
         vec![
             channel(json!({"type": "webhook", "name": "people", "url": hook.url("/")})),
-            channel(
-                json!({"type": "webhook", "name": "machine", "url": machine.url("/"), "group": false,
-            "tags": "lonely"}),
-            ),
+            channel(json!({
+                "type": "webhook", "name": "machine", "url": machine.url("/"),
+                "group": false, "tags": "lonely"
+            })),
         ]
     };
     memory.know(

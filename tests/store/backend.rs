@@ -1,6 +1,7 @@
 //! The backends under test, and samples to fill them with.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use cluster::Cluster;
 use engine::config::database::{Database, Secret};
@@ -27,6 +28,8 @@ pub trait Backend {
     fn reader(&self) -> Box<dyn Read>;
     /// An empty database of the same sort.
     fn another(&self) -> Box<dyn Backend>;
+    /// True where states are written after their results, by maintenance.
+    fn states_lag(&self) -> bool;
     /// How many random histories are tried.
     fn histories(&self) -> u32;
 
@@ -56,7 +59,17 @@ impl Sqlite {
 
 impl Backend for Sqlite {
     fn store_keeping(&self, retention: Retention) -> Box<dyn Store> {
-        Box::new(SqliteStore::open(self.path(), retention).unwrap())
+        // A server that another test starts holds a copy of every lock until it has become its
+        // program: no more than a moment.
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            match SqliteStore::open(self.path(), retention) {
+                Err(StoreError::InUse { .. }) if Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
+                opened => return Box::new(opened.unwrap()),
+            }
+        }
     }
 
     fn reader(&self) -> Box<dyn Read> {
@@ -65,6 +78,10 @@ impl Backend for Sqlite {
 
     fn another(&self) -> Box<dyn Backend> {
         Box::new(Sqlite::new())
+    }
+
+    fn states_lag(&self) -> bool {
+        true
     }
 
     fn histories(&self) -> u32 {
@@ -122,6 +139,10 @@ impl Backend for Postgres {
 
     fn another(&self) -> Box<dyn Backend> {
         Box::new(Postgres::new())
+    }
+
+    fn states_lag(&self) -> bool {
+        false
     }
 
     fn histories(&self) -> u32 {

@@ -49,7 +49,8 @@ fn body(form: Form, notice: &Notice) -> Value {
         Form::Slack => {
             let escape =
                 |text: &str| text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-            json!({ "text": cut(&format!("{mark} *{}*\n{}", escape(&title), escape(&text)), 12_000) })
+            let text = format!("{mark} *{}*\n{}", escape(&title), escape(&text));
+            json!({ "text": cut(&text, 12_000) })
         }
         // Nobody is called by a name that holds an @.
         Form::Discord => json!({

@@ -248,7 +248,8 @@ mod tests {
         assert_eq!(
             down["error"],
             json!({
-                "message": "HTTP 500 - Internal Server Error (after 3 retries) (Consecutive Error 1)",
+                "message":
+                    "HTTP 500 - Internal Server Error (after 3 retries) (Consecutive Error 1)",
                 "consecutive_count": 1,
                 "check_interval_seconds": 12,
             })

@@ -86,10 +86,9 @@ impl Play {
         match self {
             Play::Small => page(SMALL_BYTES),
             Play::Large => page(LARGE_BYTES),
-            Play::Unavailable => {
-                b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-                    .to_vec()
-            }
+            Play::Unavailable => b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
+                Connection: close\r\n\r\n"
+                .to_vec(),
             _ => page(PAGE_BYTES),
         }
     }

@@ -184,6 +184,7 @@ struct States {
     /// Due time of the last check that ran; `None` where none did: then only counts change.
     dues: Vec<Option<i64>>,
     verdicts: Vec<i32>,
+    sinces: Vec<i64>,
     codes: Vec<i32>,
     resets: Vec<bool>,
     streaks: Vec<i32>,
@@ -199,6 +200,7 @@ impl States {
         self.monitors.push(signed(monitor.0));
         self.dues.push(last.map(|last| signed(last.due_ms)));
         self.verdicts.push(last.map_or(0, |last| last.verdict as i32));
+        self.sinces.push(signed(touched.since_ms));
         self.codes.push(last.map_or(0, |last| i32::from(last.code.0)));
         self.resets.push(touched.streak_reset);
         self.streaks.push(i32::from(touched.streak));
@@ -212,7 +214,7 @@ impl States {
         }
     }
 
-    fn values(&self) -> [Value<'_>; 13] {
+    fn values(&self) -> [Value<'_>; 14] {
         [
             (&self.monitors, Type::INT8_ARRAY),
             (&self.dues, Type::INT8_ARRAY),
@@ -227,6 +229,7 @@ impl States {
             (&self.counts[1], Type::INT8_ARRAY),
             (&self.counts[2], Type::INT8_ARRAY),
             (&self.counts[3], Type::INT8_ARRAY),
+            (&self.sinces, Type::INT8_ARRAY),
         ]
     }
 }
@@ -235,7 +238,7 @@ impl States {
 const UPDATE_STATES: &str = "
     UPDATE engine.state s SET
         since_ms = CASE WHEN s.due_ms <= u.due AND s.verdict <> u.verdict AND s.since_ms <= u.due
-            THEN u.due ELSE s.since_ms END,
+            THEN greatest(s.since_ms, u.since) ELSE s.since_ms END,
         verdict = CASE WHEN s.due_ms <= u.due AND s.since_ms <= u.due
             THEN u.verdict ELSE s.verdict END,
         due_ms = greatest(s.due_ms, u.due),
@@ -250,8 +253,9 @@ const UPDATE_STATES: &str = "
             ELSE s.message END,
         count_up = s.count_up + u.up, count_down = s.count_down + u.down,
         count_unknown = s.count_unknown + u.unknown, count_missed = s.count_missed + u.missed
-    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) AS u (monitor, due,
-        verdict, code, reset, streak, total, status, message, up, down, unknown, missed)
+    FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        AS u (monitor, due, verdict, code, reset, streak, total, status, message, up, down,
+            unknown, missed, since)
     WHERE s.monitor_id = u.monitor
     RETURNING s.monitor_id, CASE WHEN s.monitor_id < 1099511627776 THEN s.message END";
 
