@@ -23,7 +23,7 @@ use crate::clock::wall_millis;
 use crate::limits::DRAIN_MS_MAX;
 use crate::messages::{Change, ChangeInbox, Pending};
 use crate::metrics::delta::DeltaTimes;
-use crate::metrics::page::{Counts, Page};
+use crate::metrics::page::{Counts, Page, Reloads};
 
 pub mod directory;
 pub mod histograms;
@@ -46,6 +46,8 @@ pub struct Control<F, R, S> {
     pub stop: S,
     /// The latency histograms.
     pub histograms: Histograms,
+    /// What became of the last reading of the monitors.
+    pub reloads: Arc<Reloads>,
 }
 
 /// Why the control thread ended.
@@ -124,21 +126,21 @@ pub fn run(
     let ended = runtime.block_on(async {
         let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
         let (of_others, of_alerts) = (served.counts, served.alerts.clone());
-        let mut page = Page::registry(engine.published(), move || {
+        let (tail, reloads) = (Arc::clone(&served.v1.tail), Arc::clone(&control.reloads));
+        let others = move || {
             let mut counts = of_store();
             of_api.add_to(&mut counts);
             of_alerts.iter().for_each(|alerts| alerts.add_to(&mut counts, wall_millis()));
             let others = of_others();
             counts.counters.extend(others.counters);
             counts.gauges.extend(others.gauges);
+            let help = "Batches that programs that follow were too slow for";
+            counts.counters.push(("engine_tail_dropped_batches", help, tail.dropped()));
             counts
-        });
-        if let Some(deltas) = served.deltas {
-            page.register_collector(Box::new(deltas));
-        }
+        };
+        let page = Page::new(engine.published(), reloads, served.deltas, others);
         let listener = TcpListener::from_std(listener.0)?;
-        let histograms = control.histograms.shared();
-        let routes = api::routes(page, histograms, served.legacy, served.v1);
+        let routes = api::routes(page, served.legacy, served.v1);
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, service).into_future();
         tokio::select! {
@@ -220,7 +222,7 @@ async fn watch(
             Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
                 engine.turn()?;
-                control.histograms.turn(engine.with_histograms());
+                control.histograms.turn();
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());
                 }

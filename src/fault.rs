@@ -64,6 +64,8 @@ faults! {
     TlsSetup = 1011, "local_tls_setup", "look at the monitor's ca_file";
     /// The guard says that this host is cut off: a failure says nothing about the target.
     Isolated = 1012, "vantage_isolated", "look at this host's own connection";
+    /// The address is one that such a check may not go to.
+    Egress = 1013, "egress_refused", "widen --probe-allow, where the target is meant to be checked";
     /// An errno that no rule above owns.
     Other = 1099, "local_other", "report the log line with this monitor's id";
 }

@@ -17,6 +17,7 @@
 //! | [`env`](mod@env) | variables and `.env` files, with the names of the original service |
 //! | [`metrics`] | numbers about ourselves: the ledger, snapshots, the page |
 //! | [`hist`] | latency histograms as files and pictures |
+//! | [`blackbox`] | modules and names of blackbox_exporter |
 //! | [`logs`] | the original's log files: lines, files and the thread that writes them |
 //! | [`messages`] | what crosses threads |
 //! | [`net`] | sockets: the ring, streams, echo, names, and the driver that carries probes |
@@ -62,6 +63,8 @@ pub mod env;
 pub mod metrics;
 
 pub mod hist;
+
+pub mod blackbox;
 
 pub mod logs;
 

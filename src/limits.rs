@@ -578,6 +578,7 @@ pub const PG_MIGRATE_MS_MAX: u64 = 120_000;
 pub const PG_SILENT_MS_MAX: u64 = 10_000;
 /// A connection without traffic asks whether the other side is there after this, in milliseconds.
 pub const PG_KEEPALIVE_MS: u64 = 30_000;
+
 /// Longest wait of a statement for a lock that somebody else has, in milliseconds: less than
 /// [`PG_STATEMENT_MS_MAX`], so that the error names the lock.
 pub const PG_LOCK_MS_MAX: u64 = 3_000;
@@ -680,6 +681,35 @@ pub const API_READ_WAIT_MS: u64 = 5_000;
 /// Age up to which counts and map are given again, in milliseconds.
 pub const API_SHARED_MS: u64 = 1_000;
 
+/// Tag of a monitor that always has metrics of its own.
+pub const STAR_TAG: &str = "starred";
+/// Monitors with metrics of their own where none are selected, in monitors; more are counted. An
+/// outage of everything must not drown the server that scrapes: 10,000 are 90,000 samples.
+pub const METRICS_MONITORS_MAX: usize = 10_000;
+/// How long a monitor has metrics of its own after a change of its verdict, in milliseconds.
+pub const METRICS_RECENT_MS: u64 = 3_600 * 1_000;
+/// Tags with metrics of their own, the commonest first.
+pub const METRICS_TAGS_MAX: usize = 1_000;
+/// Scrapes that are answered at once; one more is told to come again.
+pub const METRICS_SCRAPES_MAX: usize = 4;
+/// Size of a piece of an answer, in bytes: about 200 samples, 0.1 ms of the control thread.
+pub const METRICS_PIECE_BYTES: usize = 32 * 1_024;
+/// Selectors in one scrape.
+pub const MATCHES_MAX: usize = 16;
+/// Longest selector, in bytes.
+pub const MATCH_BYTES_MAX: usize = 1_024;
+/// Largest regular expression of a selector once compiled, in bytes.
+pub const MATCH_REGEX_BYTES_MAX: usize = 64 * 1_024;
+
+/// Largest configuration of other software that is read, in bytes after aliases are resolved.
+pub const CONFIG_FOREIGN_BYTES_MAX: usize = 64 << 20;
+/// Checks by `/probe` at once; one more is told to come again. They have a ring of their own.
+pub const PROBES_MAX: usize = 64;
+/// Deadline of a check by `/probe` where neither module nor scrape gives one, in milliseconds: as
+/// in blackbox_exporter.
+pub const PROBE_TIMEOUT_MS_DEFAULT: u64 = 120_000;
+/// What is taken off the scrape's own timeout, in milliseconds: as in blackbox_exporter.
+pub const PROBE_OFFSET_MS: u64 = 500;
 /// Rows of the original's table that are looked at in one step: some 20 ms of the server's time.
 pub const FEED_STEP_ROWS: usize = 10_000;
 /// Time between two looks at the original's table, and between two tries to reach it, in
@@ -690,3 +720,11 @@ pub const FEED_ROUND_MS: u64 = 1_000;
 pub const FEED_SWEEP_MS: u64 = 30_000;
 /// How long changes that come together are gathered, in milliseconds.
 pub const FEED_GATHER_MS: u64 = 50;
+
+/// Recorded batches that wait for those who follow the results, in batches: 4 MB of samples.
+/// Whoever is further behind loses the oldest.
+pub const TAIL_BATCHES_MAX: usize = 256;
+/// Programs that follow the results at once.
+pub const TAIL_CLIENTS_MAX: usize = 16;
+/// Monitors on the screen of `engine top`, in monitors: the longest page of the API.
+pub const TOP_ROWS_MAX: usize = 200;

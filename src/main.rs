@@ -6,7 +6,8 @@ use clap::CommandFactory;
 use engine::cli::args::{Args, Command, write_completions};
 use engine::cli::style::Style;
 use engine::cli::{
-    alerting, bench, check, config_cmd, exit, hist, look, remote, start, token, trial,
+    alerting, bench, check, config_cmd, exit, hist, import, look, remote, start, tail, token, top,
+    trial,
 };
 
 fn main() -> ExitCode {
@@ -33,6 +34,9 @@ fn main() -> ExitCode {
         Command::Results(results) => look::results(results, &style),
         Command::Token(args) => token::run(args, &style),
         Command::Alert(alert) => alerting::run(alert, &style),
+        Command::Import(args) => import::run(args, &style),
+        Command::Top(args) => top::run(args),
+        Command::Tail(args) => tail::run(args, &style),
         Command::Hist(args) => hist::run(args, &style),
         Command::Doctor(doctor) => look::doctor(doctor, &style),
         Command::Bench(args) => bench::run(args, &style),

@@ -5,18 +5,11 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use prometheus_client::encoding::text;
-use prometheus_client::registry::Registry;
 
-use crate::metrics::latency::Shared;
+use crate::metrics::page::Page;
 
 mod answer;
-
-pub mod hist;
 
 mod problem;
 
@@ -26,32 +19,16 @@ mod page;
 
 pub mod v1;
 
-const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, the page, and those of [`hist`], [`legacy`]
-/// and [`v1`]. Call within a runtime.
-pub fn routes(
-    registry: Registry,
-    collector: Shared,
-    legacy: legacy::Legacy,
-    v1: v1::Setup,
-) -> Router {
-    let histograms = hist::Histograms { collector, auth: Arc::clone(&legacy.auth) };
+/// The routes: `/metrics`, `/-/healthy`, `/-/ready`, the page, and those of [`legacy`] and
+/// [`v1`]. Call within a runtime.
+pub fn routes(page: Page, legacy: legacy::Legacy, v1: v1::Setup) -> Router {
+    let scrapes = v1::scrape::Scrapes::new(page, Arc::clone(&v1.fleet), v1.clock);
     Router::new()
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(v1::scrape::metrics))
+        .with_state(Arc::new(scrapes))
         .route("/-/healthy", get(|| async { "healthy\n" }))
         .route("/-/ready", get(|| async { "ready\n" }))
-        .with_state(Arc::new(registry))
         .merge(page::routes(Arc::clone(&legacy.auth), legacy.clock))
-        .merge(hist::routes(histograms))
         .merge(legacy::routes(legacy))
         .merge(v1::routes(v1))
-}
-
-async fn metrics(State(registry): State<Arc<Registry>>) -> Response {
-    let mut page = String::new();
-    match text::encode(&mut page, &registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, OPENMETRICS)], page).into_response(),
-        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
-    }
 }

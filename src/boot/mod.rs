@@ -19,8 +19,7 @@ use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::MonitorId;
 use crate::limits::{
-    DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, LATENCY_MONITORS_MAX, LATENCY_TAG, STORE_QUEUE_BATCHES_MAX,
-    STORE_STOP_MS_MAX,
+    DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
@@ -38,6 +37,8 @@ pub mod backend;
 mod marking;
 
 pub mod once;
+
+pub mod prober;
 
 pub mod shards;
 
@@ -85,6 +86,9 @@ pub enum EngineError {
     /// The files that say how names are resolved.
     #[error(transparent)]
     Resolver(#[from] ConfigUnreadable),
+    /// The operating system refuses a ring, a descriptor or a thread.
+    #[error("checks that are asked for cannot be made: {0}; `engine doctor` says why")]
+    System(#[from] std::io::Error),
     /// The shards are gone.
     #[error("the shards have ended; the last log lines say why")]
     ShardsDied,
@@ -123,8 +127,6 @@ pub struct Engine {
     trust: Trust,
     /// What runs, so that a reload touches only what changed.
     running: HashMap<MonitorId, Monitor>,
-    /// Running monitors with histograms of their own.
-    with_histograms: Vec<MonitorId>,
     marking: Marking,
 }
 
@@ -173,7 +175,6 @@ impl Engine {
             counters,
             trust,
             running: HashMap::new(),
-            with_histograms: Vec::new(),
         })
     }
 
@@ -203,12 +204,6 @@ impl Engine {
         applied.added = report.added;
         applied.changed = report.changed;
         applied.removed = report.removed.len();
-        let pairs = report.ids.iter().zip(&good);
-        let wanting = pairs.filter_map(|(id, checked)| {
-            let tags = &checked.as_ref()?.about.tags;
-            tags.iter().any(|tag| tag == LATENCY_TAG).then_some((*id)?)
-        });
-        self.with_histograms = within_bound(wanting.collect());
         let parents = self.marking.plan(plan, &report.ids);
         let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
         for (id, checked) in report.ids.into_iter().zip(good) {
@@ -359,11 +354,6 @@ impl Engine {
         }
     }
 
-    /// Running monitors whose tags ask for histograms of their own.
-    pub fn with_histograms(&self) -> &[MonitorId] {
-        &self.with_histograms
-    }
-
     /// The first thread that ended although nobody asked for it.
     pub fn failure(&mut self) -> Option<EngineError> {
         if self.store.as_ref().is_some_and(StoreThread::is_finished) {
@@ -416,20 +406,6 @@ impl Engine {
         }
         Ok(store.join()?)
     }
-}
-
-/// The first monitors with histograms of their own, as many as there may be; a warning tells of
-/// the others.
-fn within_bound(mut wanting: Vec<MonitorId>) -> Vec<MonitorId> {
-    if wanting.len() > LATENCY_MONITORS_MAX {
-        tracing::warn!(
-            asked = wanting.len(),
-            given = LATENCY_MONITORS_MAX,
-            "too many monitors with the tag `{LATENCY_TAG}`: the last ones have no histograms"
-        );
-        wanting.truncate(LATENCY_MONITORS_MAX);
-    }
-    wanting
 }
 
 /// Starts the guard where there is one.

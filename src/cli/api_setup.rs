@@ -2,6 +2,7 @@
 //!
 //! Owns: the password that is made up at the first start, and when it is shown: once.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
@@ -10,18 +11,23 @@ use crate::api::legacy::Legacy;
 use crate::api::legacy::auth::Auth;
 use crate::api::v1;
 use crate::api::v1::fleet::Fleet;
+use crate::api::v1::probe::{Probe, Probing};
+use crate::api::v1::tail::Tail;
 use crate::api::v1::tokens::Tokens;
 use crate::api::v1::writes::SOURCE;
+use crate::blackbox::Modules;
+use crate::boot::prober::Prober;
 use crate::boot::{Engine, EngineError};
 use crate::cli::keys::{self, KeyError};
 use crate::cli::settle::Settled;
 use crate::clock::wall_millis;
-use crate::config::{Entry, Loaded, Place, Problem};
+use crate::config::{Entry, Loaded, Place, Problem, yaml_value};
 use crate::control::Served;
 use crate::control::view::StoreView;
 use crate::ids::MonitorId;
 use crate::limits::FLEET_READ_ROWS;
 use crate::messages::Changes;
+use crate::metrics::latency;
 use crate::metrics::page::Counts;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::{Interner, MonitorRow, check};
@@ -36,6 +42,9 @@ pub enum SetupError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The modules of `/probe`.
+    #[error("{0}; give --blackbox a file as blackbox_exporter reads it")]
+    Modules(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -55,6 +64,7 @@ pub fn served(
     engine: &Engine,
     readers: Arc<dyn OpenReader>,
     stop: Arc<AtomicBool>,
+    histograms: latency::Shared,
     changes: Changes,
 ) -> Result<Served, SetupError> {
     let key = keys::token_key(&settled.base_dir)?;
@@ -75,6 +85,9 @@ pub fn served(
     let fleet = Arc::new(Fleet::default());
     let followed = Arc::clone(&fleet);
     engine.store().tap(move |batches| followed.record(batches))?;
+    let tail = Arc::new(Tail::default());
+    let told = Arc::clone(&tail);
+    engine.store().tap(move |batches| told.record(batches))?;
     let shards = engine.published();
     let auth = Arc::new(Auth::new(&settled.admin, password, &key));
     let v1 = v1::Setup {
@@ -86,6 +99,9 @@ pub fn served(
         changes,
         tokens: Tokens::of_folder(&settled.base_dir),
         counters: Arc::default(),
+        histograms,
+        probing: probing(settled)?,
+        tail,
         clock: wall_millis,
     };
     let legacy = Legacy {
@@ -131,6 +147,30 @@ fn entry(row_json: &str, interner: &mut Interner) -> Entry {
         errors.drain(..).map(problem).collect()
     });
     Entry { row, line: 0, checked }
+}
+
+/// What `/probe` works with. A module that cannot be kept is told in the log.
+fn probing(settled: &Settled) -> Result<Probing, SetupError> {
+    let modules = match &settled.blackbox {
+        None => Modules::standard(),
+        Some(path) => {
+            let told = |error: String| SetupError::Modules(format!("{}: {error}", path.display()));
+            let text = fs::read_to_string(path).map_err(|error| told(error.to_string()))?;
+            yaml_value(&text).and_then(|file| Modules::read(&file)).map_err(told)?
+        }
+    };
+    for (name, module) in modules.iter() {
+        for problem in &module.problems {
+            tracing::warn!(module = name, "this module of /probe is not usable: {problem}");
+        }
+    }
+    let (roots, egress) = (settled.roots.clone(), settled.egress.clone());
+    let start = move || {
+        let prober = Prober::start(roots.as_deref(), egress.clone());
+        let prober = prober.map_err(|error| error.to_string())?;
+        Ok(Box::new(prober) as Box<dyn Probe>)
+    };
+    Ok(Probing::new(modules, start))
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.

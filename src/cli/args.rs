@@ -30,7 +30,8 @@ use crate::sample::Verdict;
 mod see;
 
 pub use see::{
-    HistArgs, HistCommand, HistDiff, HistDump, HistMerge, HistShow, RemoteArgs, SeriesArgs,
+    HistArgs, HistCommand, HistDiff, HistDump, HistMerge, HistShow, ImportArgs, ImportFormat,
+    RemoteArgs, SeriesArgs, TailArgs, TopArgs,
 };
 
 /// The page of metrics where neither flag nor file gives an address.
@@ -96,6 +97,12 @@ pub enum Command {
     #[command(subcommand)]
     #[command(after_help = help::ALERT)]
     Alert(AlertCommand),
+    /// Turn monitors of other software into a file of this engine
+    Import(ImportArgs),
+    /// Watch a running engine: shards, rates, lag, the worst monitors
+    Top(TopArgs),
+    /// Follow the results of a running engine as they are recorded
+    Tail(TailArgs),
     /// Show, write, merge and compare latency histograms
     #[command(after_help = help::HIST)]
     Hist(HistArgs),
@@ -156,6 +163,14 @@ pub struct StartArgs {
     /// Time between two of these dumps, 1s to 1d [default: 60s]
     #[arg(long, value_name = "TIME", env = "ENGINE_HIST_INTERVAL", value_parser = parse_hist)]
     pub hist_interval: Option<Duration>,
+    /// File with the modules of /probe, as blackbox_exporter reads it [default: http_2xx,
+    /// http_post_2xx, tcp_connect, tls_connect, icmp]
+    #[arg(long, value_name = "FILE", env = "ENGINE_BLACKBOX")]
+    pub blackbox: Option<PathBuf>,
+    /// Networks that /probe may ask, between commas [default: all but loopback, link-local and
+    /// multicast addresses]
+    #[arg(long, value_name = "NETS", env = "ENGINE_PROBE_ALLOW")]
+    pub probe_allow: Option<String>,
     /// Stop in order after this time: demos and tests
     #[arg(long, value_name = "TIME", value_parser = parse_duration)]
     pub duration: Option<Duration>,
@@ -253,7 +268,7 @@ impl Command {
 }
 
 /// Flags of `check`.
-#[derive(Debug, FlagSet)]
+#[derive(Debug, Default, FlagSet)]
 #[command(after_help = help::CHECK)]
 pub struct CheckArgs {
     /// What to check: a URL, host:port, tls://host:port, or a host or address to ping

@@ -156,6 +156,41 @@ only. A monitor with the tag `histogram` has histograms of its own: monitor-N.
 
 Exit codes: 0 done, 1 not, 2 wrong usage.";
 
+/// Below the flags of `top`.
+pub const TOP: &str = "\
+Examples:
+  engine top
+  engine top --verdict down --tag shop
+  engine top --listen 192.0.2.1:8787 --interval 5s
+  engine top --filter api                             # printed once where it is piped
+
+Keys: q ends, the arrows choose, Enter shows one monitor closely, / filters by text, v goes through
+the verdicts, s through the orders. It asks the API of the engine that a start with the same
+settings runs.";
+
+/// Below the flags of `tail`.
+pub const TAIL: &str = "\
+Examples:
+  engine tail
+  engine tail --changes
+  engine tail --tag shop --verdict down --json
+  engine tail --count 10";
+
+/// Below the flags of `import`.
+pub const IMPORT: &str = "\
+Examples:
+  engine import original dump.sql --dry-run           # only say what would be carried over
+  engine import original monitor_items.csv -o monitors.yaml
+  engine import kuma Uptime_Kuma_Backup.json
+  engine import gatus config.yaml --json
+  engine import prometheus prometheus.yml -o probes.yaml
+  engine import list hosts.txt --force
+
+Every monitor that is written passes `engine validate`; what could not be carried over is told by
+name.
+
+Exit codes: 0 done, 1 the file cannot be read or written, 2 wrong usage.";
+
 /// Below the commands of `alert`.
 pub const ALERT: &str = "\
 Examples:

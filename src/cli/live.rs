@@ -185,7 +185,7 @@ pub fn draw(view: &LiveView, top: usize, frame: &mut Frame) {
         Layout::vertical([Constraint::Length(2), Constraint::Min(0), Constraint::Length(1)])
             .areas(frame.area());
     frame.render_widget(Paragraph::new(head_lines(view)), head);
-    draw_table(view, top, frame, table);
+    draw_table(view, top, None, frame, table);
 
     let last = view.rows.len().min(top + usize::from(table.height.saturating_sub(1)));
     let shown = format!("{}–{last} of {}", (top + 1).min(last), view.rows.len());
@@ -195,7 +195,7 @@ pub fn draw(view: &LiveView, top: usize, frame: &mut Frame) {
     frame.render_widget(position, help);
 }
 
-fn head_lines(view: &LiveView) -> Vec<Line<'_>> {
+pub(super) fn head_lines(view: &LiveView) -> Vec<Line<'_>> {
     let monitors: u64 = view.verdicts.iter().sum();
     let up_for = age_ms(view.now_ms.saturating_sub(view.started_ms));
     let mut first = vec![
@@ -219,7 +219,14 @@ fn head_lines(view: &LiveView) -> Vec<Line<'_>> {
     vec![Line::from(first), Line::from(second)]
 }
 
-fn draw_table(view: &LiveView, top: usize, frame: &mut Frame, area: Rect) {
+/// Draws the table of monitors from row `top` on, with one of them marked.
+pub(super) fn draw_table(
+    view: &LiveView,
+    top: usize,
+    selected: Option<usize>,
+    frame: &mut Frame,
+    area: Rect,
+) {
     let title_style = TermStyle::new().add_modifier(Modifier::DIM | Modifier::UNDERLINED);
     let [last, since] =
         ["LAST", "SINCE"].map(|title| Cell::from(Line::from(title).right_aligned()));
@@ -228,7 +235,10 @@ fn draw_table(view: &LiveView, top: usize, frame: &mut Frame, area: Rect) {
 
     let visible: Vec<&LiveRow> = view.rows.iter().skip(top).take(area.height.into()).collect();
     let widest_kind = visible.iter().map(|row| row.kind.len()).max().unwrap_or(0).max(4);
-    let rows = visible.into_iter().map(|row| table_row(row, view.now_ms));
+    let rows = visible.into_iter().enumerate().map(|(at, row)| {
+        let row = table_row(row, view.now_ms);
+        if selected == Some(top + at) { row.style(TermStyle::new().reversed()) } else { row }
+    });
     let columns = [
         Constraint::Length(8),
         Constraint::Fill(3),
@@ -329,7 +339,7 @@ impl PlainLines {
     }
 }
 
-fn summary(view: &LiveView, style: &Style) -> String {
+pub(super) fn summary(view: &LiveView, style: &Style) -> String {
     let counts = Verdict::ALL.into_iter().zip(view.verdicts).filter(|(_, count)| *count > 0);
     let counts: Vec<String> =
         counts.map(|(verdict, count)| format!("{} {count}", verdict.name())).collect();

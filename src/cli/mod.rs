@@ -68,6 +68,12 @@ pub mod change;
 
 pub mod hist;
 
+pub mod import;
+
+pub mod tail;
+
+pub mod top;
+
 /// What `--json` prints: rows and findings as they are.
 ///
 /// # Errors

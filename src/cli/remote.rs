@@ -100,6 +100,11 @@ impl Remote {
         Ok(Remote { listen: reachable(settled.listen), user: settled.admin, password })
     }
 
+    /// Where it is asked.
+    pub fn address(&self) -> String {
+        format!("http://{}", self.listen)
+    }
+
     /// The body of the answer to a GET, at most `bytes_max` long.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ use crate::limits::{
     RESULTS_AGE_MS_DEFAULT, SHARDS_MAX, TIMEOUT_WEB_MS_ORIGINAL,
 };
 use crate::monitor::row::written::show_ms;
+use crate::net::egress::Egress;
 
 mod guard;
 
@@ -188,6 +189,10 @@ pub struct Settled {
     pub hist_interval_ms: u64,
     /// What the guard is to do; `None` for no guard.
     pub guard: Option<GuardPlan>,
+    /// Modules of `/probe`.
+    pub blackbox: Option<PathBuf>,
+    /// Where `/probe` may go.
+    pub egress: Egress,
     /// The original's time series.
     pub time_series: TimeSeries,
     /// Name for the API.
@@ -282,6 +287,7 @@ impl<'a> Layers<'a> {
         let only_polls = self.only_polls()?;
         let (hist_dir, hist_interval_ms) = self.histograms(file)?;
         let guard = self.guard(file, &database)?;
+        let (blackbox, egress) = self.probing(file)?;
         self.rest(selection);
         let Original {
             direct,
@@ -313,6 +319,8 @@ impl<'a> Layers<'a> {
             hist_dir,
             hist_interval_ms,
             guard,
+            blackbox,
+            egress,
             time_series,
             admin,
             password,
@@ -541,6 +549,32 @@ impl<'a> Layers<'a> {
         let (millis, from) = picked.unwrap_or((HIST_INTERVAL_MS_DEFAULT, Source::Default));
         self.show("hist_interval", show_ms(millis), from);
         Ok((folder, millis))
+    }
+
+    fn probing(&mut self, file: &Settings) -> Result<(Option<PathBuf>, Egress), Refusal> {
+        let ours = self.ours("ENGINE_BLACKBOX", "blackbox")?.blackbox;
+        let flag = ("blackbox", self.args.blackbox.clone());
+        let picked = self.pick(flag, ("ENGINE_BLACKBOX", ours), ("", None), file.blackbox.clone());
+        let (modules, from) = match picked {
+            Some((modules, from)) => (Some(modules), from),
+            None => (None, Source::Default),
+        };
+        let shown = modules.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+        self.show("blackbox", shown, from);
+
+        let ours = self.ours("ENGINE_PROBE_ALLOW", "probe_allow")?.probe_allow;
+        let split = |nets: &String| nets.split(',').map(|net| net.trim().to_owned()).collect();
+        let flag = ("probe-allow", self.args.probe_allow.as_ref().map(split));
+        let listed = file.probe_allow.clone();
+        let picked = self.pick(flag, ("ENGINE_PROBE_ALLOW", ours), ("", None), listed);
+        let Some((networks, from)) = picked else {
+            self.show("probe_allow", "all but loopback, link-local, multicast", Source::Default);
+            return Ok((modules, Egress::Public));
+        };
+        self.show("probe_allow", networks.join(","), from);
+        let read = networks.iter().map(|network| network.parse()).collect::<Result<_, _>>();
+        let read = read.map_err(|error: String| unfit(format!("probe_allow: {error}")))?;
+        Ok((modules, Egress::Only(read)))
     }
 
     fn only_polls(&mut self) -> Result<bool, Refusal> {

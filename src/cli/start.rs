@@ -4,6 +4,7 @@
 //! start is told with what to do about it, and the exit code says that another try is in vain.
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,6 +22,7 @@ use crate::cli::origin::{self, Found, Origin};
 use crate::cli::settle::{Layers, Refusal, Settled, failed, unfit};
 use crate::cli::style::Style;
 use crate::cli::{alerting, doctor, exit, logs, original_log};
+use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::control::histograms::{Histograms, Plan};
 use crate::control::{self, Control, Listener, Served};
@@ -28,6 +30,8 @@ use crate::feed;
 use crate::logs::Logs;
 use crate::messages::{Changes, changes};
 use crate::metrics::delta::DeltaTimes;
+use crate::metrics::latency;
+use crate::metrics::page::Reloads;
 use crate::monitor::row::Interner;
 use crate::pg::PgOptions;
 use crate::placement;
@@ -106,21 +110,20 @@ impl Run<'_> {
             Err(error) => return Err(unfit(ended_early(engine, error))),
         };
         let (changes, inbox) = changes();
-        let filler = Filler { settled: &settled, options: &options, logs, changes };
+        let histograms = Histograms::new(engine.published(), hist_plan(&settled));
+        let filler = Filler {
+            settled: &settled,
+            options: &options,
+            logs,
+            changes,
+            histograms: histograms.shared(),
+        };
         let filled = filler.fill(&mut engine, &origin, loaded, interner, &asked_to_stop);
         let (mut served, rows) = match filled {
             Ok(filled) => filled,
             Err(error) => return Err(failed(ended_early(engine, error))),
         };
-        let started = || {
-            tracing::info!(
-                shards = options.cpus.len(),
-                in_flight_max = options.in_flight_max,
-                data_dir = %options.data_dir.display(),
-                metrics = %format!("http://{address}/metrics"),
-                "started"
-            );
-        };
+        let started = || log_started(&options, address);
         let mut feed = match &origin {
             Origin::Demo(..) => Some(
                 Feed::start(&options.data_dir, address, engine.published(), style.clone())
@@ -138,14 +141,16 @@ impl Run<'_> {
                 || silent
                 || until.is_some_and(|until| std::time::Instant::now() >= until)
         };
+        let reloads = Arc::new(Reloads::default());
+        reloads.tell(true, wall_millis());
+        let told = Arc::clone(&reloads);
         let reload = |engine: &mut Engine| {
-            reload(engine, &origin, &settled, interner);
+            told.tell(reload(engine, &origin, &settled, interner), wall_millis());
             alerts.iter().for_each(|alerts| alerts.teller().monitors_changed());
             logs.into_iter().for_each(|logs| tell_facts(logs, &options));
         };
         served.alerts = alerts.as_ref().map(Alerts::counters);
-        let histograms = Histograms::new(engine.published(), hist_plan(&settled));
-        let control = Control { started, reload, changes: inbox, stop, histograms };
+        let control = Control { started, reload, changes: inbox, stop, histograms, reloads };
         let ended = control::run(engine, listen, served, control);
         if let Some(rows) = rows {
             rows.stop();
@@ -161,6 +166,16 @@ impl Run<'_> {
     }
 }
 
+fn log_started(options: &Options, address: SocketAddr) {
+    tracing::info!(
+        shards = options.cpus.len(),
+        in_flight_max = options.in_flight_max,
+        data_dir = %options.data_dir.display(),
+        metrics = %format!("http://{address}/metrics"),
+        "started"
+    );
+}
+
 /// Ends an engine that was not filled, and says both why and what came of it.
 fn ended_early(engine: Engine, error: impl ToString) -> String {
     let ended = engine.finish().err();
@@ -173,6 +188,7 @@ struct Filler<'a> {
     options: &'a Options,
     logs: Option<&'a Logs>,
     changes: Changes,
+    histograms: latency::Shared,
 }
 
 impl Filler<'_> {
@@ -185,10 +201,10 @@ impl Filler<'_> {
         interner: &mut Interner,
         stop: &Arc<AtomicBool>,
     ) -> Result<(Served, Option<feed::Feed>), SetupError> {
-        let Filler { settled, options, logs, changes } = self;
+        let Filler { settled, options, logs, changes, histograms } = self;
         let readers = options.backend.readers(&options.data_dir);
         let (stop, to_control) = (Arc::clone(stop), changes.clone());
-        let mut served = api_setup::served(settled, engine, readers, stop, to_control)?;
+        let mut served = api_setup::served(settled, engine, readers, stop, histograms, to_control)?;
         if let Some(logs) = logs.cloned() {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
@@ -282,16 +298,23 @@ fn look_at_host(cpus: &[usize], data_dir: &Path, in_flight: usize) -> Result<(),
     Ok(())
 }
 
-/// An invalid file changes nothing: the monitors that run go on as they are.
-fn reload(engine: &mut Engine, origin: &Origin, settled: &Settled, interner: &mut Interner) {
+/// An invalid file changes nothing: the monitors that run go on as they are. True where
+/// the file is good.
+fn reload(
+    engine: &mut Engine,
+    origin: &Origin,
+    settled: &Settled,
+    interner: &mut Interner,
+) -> bool {
     if let Origin::Table(database) = origin {
-        return tracing::info!("nothing to reload: {database} is followed as it changes");
+        tracing::info!("nothing to reload: {database} is followed as it changes");
+        return true;
     }
     let mut loaded = match origin.load(interner) {
         Ok(loaded) => loaded,
         Err(problem) => {
             tracing::error!("reload refused, everything goes on as before: {problem}");
-            return;
+            return false;
         }
     };
     settled.choose(&mut loaded, interner);
@@ -301,12 +324,16 @@ fn reload(engine: &mut Engine, origin: &Origin, settled: &Settled, interner: &mu
             tracing::error!("{problem}");
         }
         tracing::error!(problems = problems.len(), "reload refused, everything goes on as before");
-        return;
+        return false;
     }
     match engine.apply(SOURCE, loaded) {
         Ok(applied) => log_applied(&applied),
-        Err(error) => tracing::error!("reload failed: {error}"),
+        Err(error) => {
+            tracing::error!("reload failed: {error}");
+            return false;
+        }
     }
+    true
 }
 
 fn log_applied(applied: &Applied) {

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::limits::{
-    CHANNELS_MAX, CONFIG_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX, MAINTENANCE_WINDOWS_MAX,
-    MONITOR_CHANNELS_MAX,
+    CHANNELS_MAX, CONFIG_BYTES_MAX, CONFIG_FOREIGN_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX,
+    MAINTENANCE_WINDOWS_MAX, MONITOR_CHANNELS_MAX,
 };
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
 
@@ -151,6 +151,37 @@ impl Loaded {
         let bad = self.monitors.iter().filter_map(|entry| entry.checked.as_ref().err());
         distinct(bad.flatten())
     }
+}
+
+/// A whole YAML file of others as a value: every scalar is the text that was written. It is at most
+/// `CONFIG_FOREIGN_BYTES_MAX` large once aliases are resolved.
+///
+/// # Errors
+///
+/// What is wrong, with its place.
+pub fn yaml_value(text: &str) -> Result<Value, String> {
+    let told = |error: SyntaxError| format!("{}: {}", error.place, error.text);
+    value_of(yaml::whole(text, CONFIG_FOREIGN_BYTES_MAX).map_err(told)?)
+}
+
+fn value_of(node: Node) -> Result<Value, String> {
+    Ok(match node.data {
+        Data::Null => Value::Null,
+        Data::Text(text) => Value::String(text),
+        Data::List(items) => {
+            Value::Array(items.into_iter().map(value_of).collect::<Result<_, _>>()?)
+        }
+        Data::Map(entries) => {
+            let mut map = Map::new();
+            for (key, place, node) in entries {
+                if map.contains_key(&key) {
+                    return Err(format!("{place}: {key} is there twice"));
+                }
+                map.insert(key, value_of(node)?);
+            }
+            Value::Object(map)
+        }
+    })
 }
 
 fn read_text(path: &Path) -> io::Result<String> {

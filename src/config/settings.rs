@@ -58,6 +58,10 @@ pub struct Settings {
     pub hist_dir: Option<PathBuf>,
     /// Time between two of these dumps, in milliseconds.
     pub hist_interval_ms: Option<u64>,
+    /// Modules of `/probe`.
+    pub blackbox: Option<PathBuf>,
+    /// Networks that `/probe` may ask, as written.
+    pub probe_allow: Option<Vec<String>>,
     /// What the guard is to do: the map `guard` beside the settings.
     pub guard: Option<GuardPlan>,
 }
@@ -74,6 +78,8 @@ impl Settings {
         "database",
         "hist_dir",
         "hist_interval",
+        "blackbox",
+        "probe_allow",
     ];
 
     /// Sets one key from its value; null leaves it absent.
@@ -96,6 +102,14 @@ impl Settings {
             }
             "data_dir" => self.data_dir = text(key, value)?.map(PathBuf::from),
             "hist_dir" => self.hist_dir = text(key, value)?.map(PathBuf::from),
+            "blackbox" => self.blackbox = text(key, value)?.map(PathBuf::from),
+            "probe_allow" => {
+                let mut written: Option<Vec<String>> = None;
+                read_into(key, value, &mut written)?;
+                let parts = written.iter().flatten().flat_map(|text| text.split(','));
+                let parts: Vec<String> = parts.map(|part| part.trim().to_owned()).collect();
+                self.probe_allow = written.is_some().then_some(parts);
+            }
             "hist_interval" => {
                 let fix = "write a time from 1s to 1d, such as 60s";
                 self.hist_interval_ms = parsed(key, value, fix, |text| {
@@ -175,7 +189,19 @@ mod tests {
     #[test]
     fn every_setting_is_read() {
         let mut settings = Settings::default();
-        let values = ["8", "data", "127.0.0.1:9090", "4096", "30", "json", "SQLite", "hist", "5m"];
+        let values = [
+            "8",
+            "data",
+            "127.0.0.1:9090",
+            "4096",
+            "30",
+            "json",
+            "SQLite",
+            "hist",
+            "5m",
+            "b",
+            "::1",
+        ];
         for (key, value) in Settings::KEYS.iter().zip(values) {
             settings.set(key, &Value::from(value)).unwrap();
         }
@@ -190,6 +216,8 @@ mod tests {
             database: Some(Database::Sqlite),
             hist_dir: Some("hist".into()),
             hist_interval_ms: Some(300_000),
+            blackbox: Some("b".into()),
+            probe_allow: Some(vec!["::1".into()]),
             guard: None,
         };
         assert_eq!(settings, expected);

@@ -81,6 +81,15 @@ impl Node {
     }
 }
 
+/// The one document of a whole file, at most `bytes` large.
+pub(super) fn whole(text: &str, bytes: usize) -> Result<Node, SyntaxError> {
+    let mut events = Events::new(text);
+    let Some((event, place)) = events.document()? else {
+        return refuse(Place::START, "it is empty");
+    };
+    events.value(event, place, 0, &mut { bytes })
+}
+
 /// One step through the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Event {

@@ -11,7 +11,6 @@ use std::time::{Duration, Instant};
 
 use crate::clock::wall_millis;
 use crate::hist::{self, Series, dump};
-use crate::ids::MonitorId;
 use crate::metrics::latency::{Collector, Shared};
 use crate::metrics::snapshot::Published;
 
@@ -60,14 +59,12 @@ impl Histograms {
         self.collector.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Does what is due. `own` are the monitors with histograms of their own.
-    pub fn turn(&mut self, own: &[MonitorId]) {
+    /// Does what is due.
+    pub fn turn(&mut self) {
         let now = Instant::now();
         if now >= self.collect_at {
             self.collect_at = now + COLLECT_EVERY;
-            let mut collector = self.collector();
-            collector.watch(own);
-            collector.collect();
+            self.collector().collect();
         }
         if self.dump_at.is_some_and(|at| now >= at) {
             self.dump_at = self.plan.every.map(|every| now + every);

@@ -68,7 +68,7 @@ impl Row {
     }
 
     /// The row in the engine's own keys. What is blank says nothing.
-    fn written(&self) -> MonitorRow {
+    pub fn written(&self) -> MonitorRow {
         let text = |text: &Option<String>| {
             let text = text.as_deref().map(str::trim).filter(|text| !text.is_empty());
             text.map(str::to_owned)

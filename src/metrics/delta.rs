@@ -4,15 +4,10 @@
 //! results; some 30 bytes a monitor, so it is only kept where the original is followed.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
-use prometheus_client::metrics::MetricType;
-use prometheus_client::registry::Unit;
-
 use crate::ids::MonitorId;
+use crate::metrics::text::{Sort, Text};
 use crate::sample::{CheckResult, SampleBatch};
 
 /// Upper ends of the buckets, in seconds: around the usual intervals, since what counts is how far
@@ -47,6 +42,14 @@ impl DeltaTimes {
             }
         }
     }
+
+    /// Writes the histogram.
+    pub fn write(&self, text: &mut Text) {
+        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let help = "Time between the starts of consecutive checks of a monitor";
+        text.family("engine_check_delta_seconds", help, Sort::Histogram);
+        text.histogram(&[], &BUCKETS, &inner.counts, inner.sum_us as f64 / 1e6);
+    }
 }
 
 impl Inner {
@@ -58,28 +61,13 @@ impl Inner {
     }
 }
 
-impl Collector for DeltaTimes {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let help = "Time between the starts of consecutive checks of a monitor";
-        let unit = Some(&Unit::Seconds);
-        let name = "engine_check_delta";
-        let mut metric = encoder.encode_descriptor(name, help, unit, MetricType::Histogram)?;
-        let ends = BUCKETS.into_iter().chain([f64::INFINITY]);
-        let buckets: Vec<(f64, u64)> = ends.zip(inner.counts).collect();
-        let (sum, count) = (inner.sum_us as f64 / 1e6, inner.counts.iter().sum());
-        metric.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use probes::Timings;
-    use prometheus_client::encoding::text::encode;
-    use prometheus_client::registry::Registry;
 
     use super::*;
     use crate::ids::ShardId;
+    use crate::metrics::text::Format;
     use crate::sample::{Code, Missed, Sample, Verdict};
 
     fn batch(starts: &[(u64, u64, u16)]) -> SampleBatch {
@@ -106,12 +94,11 @@ mod tests {
         let missed = Missed::Overrun as u16;
         deltas.record(&[batch(&[(1, 1_000, 0), (2, 2_000, 0), (1, 6_000, missed)])]);
         deltas.record(&[batch(&[(1, 61_000, 0), (2, 4_000, 12)])]);
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(deltas));
-        let mut page = String::new();
-        encode(&mut page, &registry).unwrap();
+        let mut text = Text::new(Format::OpenMetrics);
+        deltas.write(&mut text);
+        let page = text.take();
         for line in [
-            "engine_check_delta_seconds_sum 62.0",
+            "engine_check_delta_seconds_sum 62",
             "engine_check_delta_seconds_count 2",
             "engine_check_delta_seconds_bucket{le=\"2.0\"} 1",
             "engine_check_delta_seconds_bucket{le=\"59.0\"} 1",

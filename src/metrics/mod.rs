@@ -5,8 +5,10 @@
 
 pub mod buckets;
 pub mod delta;
+pub mod host;
 pub mod latency;
 pub mod ledger;
 pub mod page;
 pub mod snapshot;
 pub mod streaks;
+pub mod text;

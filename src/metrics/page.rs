@@ -1,30 +1,28 @@
-//! The metrics page in OpenMetrics text.
+//! The engine's own part of the metrics page.
 //!
 //! Owns: names, units and labels. Reads the latest snapshot of each shard, so everything of one
-//! shard is of one moment and its ledger balances on the page too.
+//! shard is of one moment and its ledger balances on the page too. Its length depends on shards,
+//! types and reasons only, never on the number of monitors.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use hdrhistogram::Histogram;
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder};
-use prometheus_client::metrics::MetricType;
-use prometheus_client::metrics::counter::ConstCounter;
-use prometheus_client::metrics::gauge::ConstGauge;
-use prometheus_client::registry::{Registry, Unit};
 
+use crate::metrics::delta::DeltaTimes;
+use crate::metrics::host;
 use crate::metrics::ledger::Ledger;
 use crate::metrics::snapshot::{Published, Snapshot};
+use crate::metrics::text::{Buckets, Label, SECONDS_BUCKETS, Sort, Text};
+use crate::monitor::Kind;
 use crate::sample::{CheckResult, Missed, Verdict};
-
-/// Upper ends of the lag buckets, in seconds. Fixed for all time: dashboards depend on them.
-const LAG_BUCKETS: [f64; 15] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
 /// Name, help and value of a number.
 pub type Named = (&'static str, &'static str, u64);
 
-/// Further numbers that another thread keeps.
+/// Further numbers that another thread keeps. Names in milliseconds and microseconds are shown in
+/// seconds.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
     /// Those that only rise.
@@ -33,10 +31,29 @@ pub struct Counts {
     pub gauges: Vec<Named>,
 }
 
+/// What became of the last reload.
+#[derive(Debug, Default)]
+pub struct Reloads {
+    failed: AtomicU64,
+    last_good_ms: AtomicU64,
+}
+
+impl Reloads {
+    /// A reload, or the start, was made at `now_ms`.
+    pub fn tell(&self, good: bool, now_ms: u64) {
+        self.failed.store(u64::from(!good), Ordering::Relaxed);
+        if good {
+            self.last_good_ms.store(now_ms, Ordering::Relaxed);
+        }
+    }
+}
+
 /// What the page shows.
 pub struct Page {
     shards: Vec<Published>,
-    store: Box<dyn Fn() -> Counts + Send + Sync>,
+    reloads: Arc<Reloads>,
+    deltas: Option<DeltaTimes>,
+    others: Box<dyn Fn() -> Counts + Send + Sync>,
 }
 
 impl fmt::Debug for Page {
@@ -46,64 +63,68 @@ impl fmt::Debug for Page {
 }
 
 impl Page {
-    /// A registry with the page of these shards and what `store` counts.
-    pub fn registry(
+    /// The page of these shards, with the times between checks where they are kept, and what
+    /// `others` counts.
+    pub fn new(
         shards: Vec<Published>,
-        store: impl Fn() -> Counts + Send + Sync + 'static,
-    ) -> Registry {
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(Page { shards, store: Box::new(store) }));
-        registry
+        reloads: Arc<Reloads>,
+        deltas: Option<DeltaTimes>,
+        others: impl Fn() -> Counts + Send + Sync + 'static,
+    ) -> Page {
+        Page { shards, reloads, deltas, others: Box::new(others) }
     }
-}
 
-impl Collector for Page {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+    /// Writes everything.
+    pub fn write(&self, text: &mut Text) {
         let shards: Vec<Snapshot> = self.shards.iter().map(Published::latest).collect();
-        build_info(&mut encoder)?;
-        ledger(&mut encoder, &shards)?;
-        results(&mut encoder, &shards)?;
-        lag(&mut encoder, &shards)?;
-        gauges(&mut encoder, &shards)?;
-        counters(&mut encoder, &shards)?;
-        let store = (self.store)();
-        for (name, help, value) in store.gauges {
-            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(value).encode(metric)?;
+        text.family("engine_build", "What runs here; the value is always 1", Sort::Info);
+        text.sample(&[("version", env!("CARGO_PKG_VERSION"))], 1.0);
+        ledger(text, &shards);
+        results(text, &shards);
+        lag(text, &shards);
+        durations(text, &shards);
+        gauges(text, &shards);
+        counters(text, &shards);
+        self.deltas.iter().for_each(|deltas| deltas.write(text));
+        self.reloaded(text);
+        let others = (self.others)();
+        for (list, sort) in [(others.gauges, Sort::Gauge), (others.counters, Sort::Counter)] {
+            for (name, help, value) in list {
+                let (name, value) = in_base_units(name, value);
+                text.family(&name, help, sort);
+                text.sample(&[], value);
+            }
         }
-        for (name, help, value) in store.counters {
-            let metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-            ConstCounter::new(value).encode(metric)?;
-        }
-        Ok(())
+        host::write(text);
+    }
+
+    fn reloaded(&self, text: &mut Text) {
+        let (failed, last_ms) = (&self.reloads.failed, &self.reloads.last_good_ms);
+        let help = "1 where the last reading of the monitors was good";
+        text.family("engine_config_last_reload_successful", help, Sort::Gauge);
+        text.sample(&[], 1.0 - failed.load(Ordering::Relaxed) as f64);
+        let help = "When it was good, since the Unix epoch";
+        let name = "engine_config_last_reload_success_timestamp_seconds";
+        text.family(name, help, Sort::Gauge);
+        text.sample(&[], last_ms.load(Ordering::Relaxed) as f64 / 1e3);
     }
 }
 
-fn build_info(encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-    let help = "What runs here; the value is always 1";
-    let mut metric = encoder.encode_descriptor("engine_build", help, None, MetricType::Info)?;
-    metric.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])
-}
-
-/// Writes one counter with a value for each shard and, where given, a further label.
-fn counter(
-    encoder: &mut DescriptorEncoder<'_>,
-    name: &str,
-    help: &str,
-    values: impl Iterator<Item = (Vec<(&'static str, String)>, u64)>,
-) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (labels, value) in values {
-        ConstCounter::new(value).encode(metric.encode_family(&labels)?)?;
+/// Prometheus has seconds only.
+fn in_base_units(name: &str, value: u64) -> (String, f64) {
+    let parts = [("milliseconds", 1e3), ("microseconds", 1e6)];
+    let found = parts.into_iter().find_map(|(unit, parts)| Some((name.strip_suffix(unit)?, parts)));
+    match found {
+        Some((start, parts)) => (format!("{start}seconds"), value as f64 / parts),
+        None => (name.to_owned(), value as f64),
     }
-    Ok(())
 }
 
-fn shard_label(shard: &Snapshot) -> (&'static str, String) {
-    ("shard", shard.shard.to_string())
+fn number(shard: &Snapshot) -> String {
+    shard.shard.to_string()
 }
 
-fn ledger(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Result {
+fn ledger(text: &mut Text, shards: &[Snapshot]) {
     type Field = fn(&Ledger) -> u64;
     let fields: [(&str, &str, Field); 6] = [
         ("engine_checks_due", "Due checks whose fate is decided", |ledger| ledger.due),
@@ -114,68 +135,75 @@ fn ledger(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Resu
         ("engine_checks_unknown", "Checks that failed by our own fault", |ledger| ledger.unknown),
     ];
     for (name, help, field) in fields {
-        let values = shards.iter().map(|shard| (vec![shard_label(shard)], field(&shard.ledger)));
-        counter(encoder, name, help, values)?;
+        text.family(name, help, Sort::Counter);
+        for shard in shards {
+            text.sample(&[("shard", &number(shard))], field(&shard.ledger) as f64);
+        }
     }
-    let missed = shards.iter().flat_map(|shard| {
-        Missed::ALL.iter().zip(shard.ledger.missed).map(|(reason, count)| {
-            (vec![shard_label(shard), ("reason", reason.name().to_string())], count)
-        })
-    });
-    counter(encoder, "engine_checks_missed", "Due checks that were not run", missed)
+    text.family("engine_checks_missed", "Due checks that were not run", Sort::Counter);
+    for shard in shards {
+        for (reason, count) in Missed::ALL.iter().zip(shard.ledger.missed) {
+            let labels = [("shard", &*number(shard)), ("reason", reason.name())];
+            text.sample(&labels, count as f64);
+        }
+    }
 }
 
-fn results(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Result {
+fn results(text: &mut Text, shards: &[Snapshot]) {
     let mut sum = Ledger::default();
     shards.iter().for_each(|shard| sum.add(&shard.ledger));
-    let values = sum.results.iter().map(|((kind, code), count)| {
+    text.family("engine_checks", "Finished checks by type, result and reason", Sort::Counter);
+    for ((kind, code), count) in &sum.results {
         let result = match code.result() {
             CheckResult::Up => Verdict::Up,
             CheckResult::Down(_) => Verdict::Down,
             CheckResult::Unknown(_) | CheckResult::Missed(_) => Verdict::Unknown,
         };
-        let labels = vec![
-            ("type", kind.name().to_string()),
-            ("result", result.name().to_string()),
-            ("reason", code.name().to_string()),
-        ];
-        (labels, *count)
-    });
-    counter(encoder, "engine_checks", "Finished checks by type, result and reason", values)
-}
-
-fn lag(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Result {
-    let help = "Start minus due time of every check";
-    let name = "engine_schedule_lateness";
-    let mut metric =
-        encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Histogram)?;
-    for shard in shards {
-        let labels = [shard_label(shard)];
-        encode_histogram(metric.encode_family(&labels)?, &shard.lag)?;
+        let labels = [("type", kind.name()), ("result", result.name()), ("reason", code.name())];
+        text.sample(&labels, *count as f64);
     }
-    Ok(())
 }
 
-fn encode_histogram(mut metric: MetricEncoder<'_>, lag: &Histogram<u32>) -> fmt::Result {
+fn lag(text: &mut Text, shards: &[Snapshot]) {
+    let help = "Start minus due time of every check";
+    text.family("engine_schedule_lateness_seconds", help, Sort::Histogram);
+    for shard in shards {
+        let (counts, sum) = in_buckets(&shard.lag);
+        text.histogram(&[("shard", &number(shard))], &SECONDS_BUCKETS, &counts, sum);
+    }
+}
+
+/// How many durations are in each bucket and past the last, and their sum in seconds.
+fn in_buckets(durations: &Histogram<u32>) -> (Vec<u64>, f64) {
     let mut before = 0;
-    let mut buckets: Vec<(f64, u64)> = Vec::with_capacity(LAG_BUCKETS.len() + 1);
-    for end in LAG_BUCKETS {
-        let below = lag.count_between(0, (end * 1e6) as u64);
-        buckets.push((end, below - before));
+    let mut counts = Vec::with_capacity(SECONDS_BUCKETS.len() + 1);
+    for end in SECONDS_BUCKETS {
+        let below = durations.count_between(0, (end * 1e6) as u64);
+        counts.push(below - before);
         before = below;
     }
-    buckets.push((f64::INFINITY, lag.len() - before));
-    let sum = lag.mean() * lag.len() as f64 / 1e6;
-    metric.encode_histogram::<[(&str, &str); 0]>(sum, lag.len(), &buckets, None)
+    counts.push(durations.len() - before);
+    (counts, durations.mean() * durations.len() as f64 / 1e6)
 }
 
-fn gauges(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Result {
-    let help = "Monitors by verdict";
-    let mut metric = encoder.encode_descriptor("engine_monitors", help, None, MetricType::Gauge)?;
+fn durations(text: &mut Text, shards: &[Snapshot]) {
+    let help = "Time of the last attempt of checks that found the target good or bad";
+    text.family("engine_check_duration_seconds", help, Sort::Histogram);
+    for kind in Kind::ALL {
+        let mut sum = Buckets::default();
+        shards.iter().for_each(|shard| sum.add(&shard.durations[kind as usize]));
+        if !sum.is_empty() {
+            let seconds = sum.sum_us as f64 / 1e6;
+            text.histogram(&[("type", kind.name())], &SECONDS_BUCKETS, &sum.counts, seconds);
+        }
+    }
+}
+
+fn gauges(text: &mut Text, shards: &[Snapshot]) {
+    text.family("engine_monitors", "Monitors by verdict", Sort::Gauge);
     for verdict in Verdict::ALL {
         let count: u64 = shards.iter().map(|shard| shard.monitors[verdict as usize]).sum();
-        let labels = [("verdict", verdict.name())];
-        ConstGauge::new(count).encode(metric.encode_family(&labels)?)?;
+        text.sample(&[("verdict", verdict.name())], count as f64);
     }
     type Field = fn(&Snapshot) -> u64;
     let fields: [(&str, &str, Field); 5] = [
@@ -186,16 +214,14 @@ fn gauges(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Resu
         ("engine_shard_backlog_batches", "Batches that wait for the store", |s| s.backlog),
     ];
     for (name, help, field) in fields {
-        let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        text.family(name, help, Sort::Gauge);
         for shard in shards {
-            let labels = [shard_label(shard)];
-            ConstGauge::new(field(shard)).encode(metric.encode_family(&labels)?)?;
+            text.sample(&[("shard", &number(shard))], field(shard) as f64);
         }
     }
-    Ok(())
 }
 
-fn counters(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Result {
+fn counters(text: &mut Text, shards: &[Snapshot]) {
     type Field = fn(&Snapshot) -> u64;
     let fields: [(&str, &str, Field); 5] = [
         ("engine_shard_turns", "Turns of the shard loop", |s| s.turns),
@@ -205,34 +231,32 @@ fn counters(encoder: &mut DescriptorEncoder<'_>, shards: &[Snapshot]) -> fmt::Re
         ("engine_words_skipped", "Messages of repeated failures left out", |s| s.words_skipped),
     ];
     for (name, help, field) in fields {
-        let values = shards.iter().map(|shard| (vec![shard_label(shard)], field(shard)));
-        counter(encoder, name, help, values)?;
+        text.family(name, help, Sort::Counter);
+        for shard in shards {
+            text.sample(&[("shard", &number(shard))], field(shard) as f64);
+        }
     }
-    let help = "CPU time of the shard's thread";
-    let name = "engine_shard_cpu";
-    let mut metric =
-        encoder.encode_descriptor(name, help, Some(&Unit::Seconds), MetricType::Counter)?;
+    text.family("engine_shard_cpu_seconds", "CPU time of the shard's thread", Sort::Counter);
     for shard in shards {
         for (mode, micros) in [("user", shard.cpu_user_us), ("system", shard.cpu_system_us)] {
-            let labels = [shard_label(shard), ("mode", mode.to_string())];
-            ConstCounter::new(micros as f64 / 1e6).encode(metric.encode_family(&labels)?)?;
+            let labels: [Label<'_>; 2] = [("shard", &number(shard)), ("mode", mode)];
+            text.sample(&labels, micros as f64 / 1e6);
         }
     }
     let help = "What the sockets and the resolver of a shard did";
-    let values = shards.iter().flat_map(|shard| {
-        shard.net.iter().map(|(event, count)| {
-            (vec![shard_label(shard), ("event", (*event).to_string())], *count)
-        })
-    });
-    counter(encoder, "engine_net_events", help, values)
+    text.family("engine_net_events", help, Sort::Counter);
+    for shard in shards {
+        for (event, count) in &shard.net {
+            text.sample(&[("shard", &*number(shard)), ("event", event)], *count as f64);
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::ShardId;
-    use crate::monitor::Kind;
-    use prometheus_client::encoding::text;
+    use crate::metrics::text::Format;
 
     fn page() -> String {
         let published = Published::new(ShardId(1));
@@ -241,29 +265,36 @@ mod tests {
         snapshot.ledger.finish(Kind::Tcp, CheckResult::Up);
         snapshot.ledger.miss(Missed::Overrun, 2);
         snapshot.lag.saturating_record(3_000);
+        snapshot.durations[Kind::Tcp as usize].record(70_000);
         snapshot.monitors[Verdict::Up as usize] = 1;
         published.publish(snapshot);
-        let store = || Counts {
-            counters: vec![("engine_store_rows", "Rows written", 9)],
+        let others = || Counts {
+            counters: vec![("engine_store_commit_microseconds", "Time", 2_500_000)],
             gauges: vec![("engine_spool_records", "Batches that wait", 4)],
         };
-        let mut page = String::new();
-        text::encode(&mut page, &Page::registry(vec![published], store)).unwrap();
-        page
+        let reloads = Arc::new(Reloads::default());
+        reloads.tell(true, 1_500);
+        reloads.tell(false, 2_500);
+        let mut text = Text::new(Format::OpenMetrics);
+        Page::new(vec![published], reloads, None, others).write(&mut text);
+        text.take()
     }
 
     #[test]
-    fn the_ledger_and_its_reasons_are_on_the_page() {
+    fn every_number_is_on_the_page_in_base_units() {
         let page = page();
         for line in [
             "engine_checks_due_total{shard=\"1\"} 3",
             "engine_checks_missed_total{shard=\"1\",reason=\"overrun\"} 2",
             "engine_checks_total{type=\"tcp\",result=\"up\",reason=\"ok\"} 1",
             "engine_monitors{verdict=\"up\"} 1",
-            "engine_store_rows_total 9",
+            "engine_store_commit_seconds_total 2.5",
             "engine_spool_records 4",
+            "engine_check_duration_seconds_bucket{type=\"tcp\",le=\"0.1\"} 1",
+            "engine_config_last_reload_successful 0",
+            "engine_config_last_reload_success_timestamp_seconds 1.5",
         ] {
-            assert!(page.contains(line), "{line} is not in\n{page}");
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
         }
     }
 
@@ -271,10 +302,10 @@ mod tests {
     fn lag_buckets_add_up_in_seconds() {
         let page = page();
         let bucket = |end: &str, count: u32| {
-            format!("engine_schedule_lateness_seconds_bucket{{le=\"{end}\",shard=\"1\"}} {count}")
+            format!("engine_schedule_lateness_seconds_bucket{{shard=\"1\",le=\"{end}\"}} {count}\n")
         };
-        assert!(page.contains(&bucket("0.0025", 0)), "{page}");
-        assert!(page.contains(&bucket("0.005", 1)), "{page}");
-        assert!(page.contains(&bucket("+Inf", 1)), "{page}");
+        for (end, count) in [("0.0025", 0), ("0.005", 1), ("+Inf", 1)] {
+            assert!(page.contains(&bucket(end, count)), "{page}");
+        }
     }
 }

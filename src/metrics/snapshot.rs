@@ -10,6 +10,8 @@ use hdrhistogram::Histogram;
 use crate::ids::ShardId;
 use crate::metrics::latency::Handover;
 use crate::metrics::ledger::Ledger;
+use crate::metrics::text::Buckets;
+use crate::monitor::Kind;
 
 /// Longest lag the histogram tells apart, in microseconds: 1 minute.
 const LAG_US_MAX: u64 = 60_000_000;
@@ -23,6 +25,8 @@ pub struct Snapshot {
     pub ledger: Ledger,
     /// Start minus due of every start, in microseconds.
     pub lag: Histogram<u32>,
+    /// Time of the last attempt of checks that found the target good or bad, by type.
+    pub durations: [Buckets; Kind::ALL.len()],
     /// Monitors by verdict, in the order of `Verdict::ALL`.
     pub monitors: [u64; 5],
     /// Checks that are due and wait for room.
@@ -60,6 +64,7 @@ impl Snapshot {
             shard,
             ledger: Ledger::default(),
             lag: lag_histogram(),
+            durations: Default::default(),
             monitors: [0; 5],
             waiting: 0,
             in_flight: 0,

@@ -10,6 +10,7 @@ pub mod trust;
 
 pub mod stream;
 
+pub mod egress;
 pub mod flight;
 
 pub mod resolve;

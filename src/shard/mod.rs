@@ -20,9 +20,10 @@ use crate::messages::{Assign, Command};
 use crate::metrics::latency::{Handover, Latency};
 use crate::metrics::ledger::Ledger;
 use crate::metrics::snapshot::{Snapshot, lag_histogram};
+use crate::metrics::text::Buckets;
 use crate::monitor::message::{self, Told};
 use crate::monitor::table::{Activity, Table};
-use crate::monitor::{Monitor, verdict};
+use crate::monitor::{Kind, Monitor, verdict};
 use crate::sample::{CheckResult, Code, Marks, Missed, Sample, Transition, Verdict, Words};
 use crate::sched::due::{DueList, Room, Waiting};
 use crate::sched::spread::{interval_ticks, next_due};
@@ -61,6 +62,7 @@ pub struct Shard {
     ledger: Ledger,
     lag: Histogram<u32>,
     latency: Box<Latency>,
+    durations: [Buckets; Kind::ALL.len()],
     outbox: Outbox,
     /// What the guard says.
     view: View,
@@ -91,6 +93,7 @@ impl Shard {
             ledger: Ledger::default(),
             lag: lag_histogram(),
             latency: Box::default(),
+            durations: Default::default(),
             outbox: Outbox::new(id),
             view: View::default(),
             tally: Tally::default(),
@@ -269,6 +272,7 @@ impl Shard {
         Snapshot {
             ledger: self.ledger.clone(),
             lag: self.lag.clone(),
+            durations: self.durations.clone(),
             monitors: self.monitors,
             waiting: self.due.ready() as u64,
             samples_dropped: self.outbox.dropped(),
@@ -437,6 +441,9 @@ impl Shard {
         let known = u64::from(sample.lag_us) + u64::from(sample.total_us);
         let since_due_us = now.unix_us.saturating_sub(at_ms * 1_000).max(known);
         self.latency.record(kind, &sample, since_due_us, monitor.timing.interval_ms * 1_000);
+        if matches!(attempt.result, CheckResult::Up | CheckResult::Down(_)) {
+            self.durations[kind as usize].record(sample.total_us);
+        }
         if let Some(from) = changed {
             self.monitors[from as usize] -= 1;
             self.monitors[to as usize] += 1;

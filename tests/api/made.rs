@@ -15,12 +15,15 @@ use engine::api::legacy::Legacy;
 use engine::api::legacy::auth::Auth;
 use engine::api::v1::Setup;
 use engine::api::v1::fleet::Fleet;
+use engine::api::v1::probe::Probing;
 use engine::api::v1::tokens::{Scope, Tokens};
+use engine::blackbox::Modules;
 use engine::config::database::Secret;
 use engine::control::view::StoreView;
 use engine::ids::{MonitorId, ShardId};
 use engine::messages::{BatchSink, Change, Changes, changes};
 use engine::metrics::latency::Collector;
+use engine::metrics::page::Page;
 use engine::metrics::snapshot::Published;
 use engine::metrics::streaks::Streaks;
 use engine::monitor::{About, Kind};
@@ -30,7 +33,6 @@ use engine::store::{
     NewMonitor, OpenReader, Retention, SqliteFolder, SqliteStore, Store, StoreHandle, StoreThread,
 };
 use probes::{Failure, Timings};
-use prometheus_client::registry::Registry;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -174,7 +176,11 @@ impl Api {
         store.tap(move |batches| followed.record(batches)).unwrap();
         let auth = Arc::new(Auth::new("admin", Secret::new("s3cret"), &Secret::new("key")));
         let token = tokens(place.path()).add("test", Scope::Read, NOW).unwrap();
+        let histograms = Arc::new(Mutex::new(Collector::new(Vec::new(), false, NOW)));
         let setup = Setup {
+            histograms,
+            probing: Probing::new(Modules::standard(), || Err("not in this test".to_owned())),
+            tail: Arc::default(),
             readers: Arc::clone(&readers),
             shards: vec![Published::new(ShardId(0))],
             fleet: Arc::clone(&fleet),
@@ -199,8 +205,8 @@ impl Api {
             started_ms: NOW,
             clock,
         };
-        let histograms = Arc::new(Mutex::new(Collector::new(Vec::new(), false, NOW)));
-        let routes = api::routes(Registry::default(), histograms, legacy, setup);
+        let page = Page::new(Vec::new(), Arc::default(), None, Default::default);
+        let routes = api::routes(page, legacy, setup);
         let api = Api { routes, place, store, told, fleet, auth, token };
         api.eventually(monitors.len()).await;
         api

@@ -16,10 +16,11 @@ pub struct Page {
 impl Page {
     /// Asks for the page.
     pub fn scrape(address: SocketAddr) -> Page {
-        let answer = get(address, "/metrics");
+        let answer = get_as(address, "/metrics", "application/openmetrics-text");
         let (head, body) = answer.split_once("\r\n\r\n").expect("an HTTP answer");
         assert!(head.starts_with("HTTP/1.1 200"), "{head}");
         assert!(head.contains("openmetrics-text"), "{head}");
+        let body = &unchunked(body);
         assert!(body.ends_with("# EOF\n"), "{body}");
         let lines = body.lines().filter(|line| !line.starts_with('#'));
         let pairs = lines.map(|line| {
@@ -75,11 +76,27 @@ impl Page {
 
 /// The whole answer to a GET.
 pub fn get(address: SocketAddr, path: &str) -> String {
+    get_as(address, path, "*/*")
+}
+
+/// The whole answer to a GET that accepts this media type.
+pub fn get_as(address: SocketAddr, path: &str, accept: &str) -> String {
     let mut stream = TcpStream::connect(address).expect("the page is served");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a socket takes a timeout");
-    write!(stream, "GET {path} HTTP/1.1\r\nHost: engine\r\nConnection: close\r\n\r\n")
-        .expect("the request is taken");
+    let head = format!("GET {path} HTTP/1.1\r\nHost: engine\r\nAccept: {accept}\r\n");
+    write!(stream, "{head}Connection: close\r\n\r\n").expect("the request is taken");
     let mut answer = String::new();
     stream.read_to_string(&mut answer).expect("the answer comes to its end");
     answer
+}
+
+/// A body without the sizes of its chunks (RFC 9112 section 7.1).
+pub fn unchunked(body: &str) -> String {
+    let (mut out, mut rest) = (String::new(), body);
+    while let Some((size, after)) = rest.split_once("\r\n") {
+        let size = usize::from_str_radix(size, 16).unwrap_or_else(|_| panic!("no chunk: {rest}"));
+        out.push_str(&after[..size]);
+        rest = after[size..].trim_start_matches("\r\n");
+    }
+    out
 }

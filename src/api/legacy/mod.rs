@@ -127,18 +127,8 @@ impl Api {
     }
 }
 
-/// Lets in programs that are known.
-///
-/// # Errors
-///
-/// The answer to anybody else.
-pub fn admit(auth: &Auth, parts: &Parts, now_ms: u64) -> Result<Who, Refused> {
-    let who = auth.who(&given(parts), now_ms);
-    who.map_err(|denied| Refused { denied, of_programs: true })
-}
-
 /// Nobody who is known; the answer that says so is made from it.
-pub struct Refused {
+struct Refused {
     denied: Denied,
     /// True where a program is told, false where a person is shown the way.
     of_programs: bool,

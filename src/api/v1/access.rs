@@ -53,7 +53,7 @@ fn address(parts: &Parts) -> Option<IpAddr> {
 }
 
 impl V1 {
-    fn allow(&self, parts: &Parts) -> Result<Caller, Problem> {
+    pub(super) fn allow(&self, parts: &Parts) -> Result<Caller, Problem> {
         let counters = &self.setup.counters;
         counters.requests.fetch_add(1, Ordering::Relaxed);
         let now_ms = (self.setup.clock)();

@@ -22,6 +22,10 @@ pub struct ApiCounters {
     pub live_dropped: Arc<AtomicU64>,
     /// Readings of the list of all monitors that failed.
     pub fleet_failed: AtomicU64,
+    /// Checks by `/probe`.
+    pub probes: AtomicU64,
+    /// Of those, refused because there were too many at once.
+    pub probes_refused: AtomicU64,
     /// Monitors in that list.
     pub fleet: AtomicU64,
 }
@@ -39,6 +43,8 @@ impl ApiCounters {
             ("engine_api_refused_rate", "Requests over the rate", of(&self.refused_rate)),
             ("engine_api_refused_unknown", "Requests of nobody known", of(&self.refused_unknown)),
             ("engine_api_live_dropped", "Live pages that did not read", of(&self.live_dropped)),
+            ("engine_probe_requests", "Checks asked for by /probe", of(&self.probes)),
+            ("engine_probe_refused", "Refused: too many at once", of(&self.probes_refused)),
             ("engine_api_fleet_failed", "Failed readings of the list", of(&self.fleet_failed)),
         ]);
     }

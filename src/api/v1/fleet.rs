@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::Serialize;
 
+use super::details::Details;
 use crate::ids::MonitorId;
 use crate::limits::{FLEET_READ_ROWS, LIVE_CHANGES_MAX};
 use crate::monitor::Kind;
@@ -45,12 +46,7 @@ impl Fleet {
     pub fn record(&self, batches: &[SampleBatch]) {
         let index = self.index();
         for batch in batches {
-            for sample in &batch.samples {
-                index.set(sample.monitor, sample.verdict);
-            }
-            for change in &batch.transitions {
-                index.set(change.monitor, change.to);
-            }
+            index.take(batch);
             if !batch.transitions.is_empty() {
                 let mut changes = self.changes();
                 changes.count += batch.transitions.len() as u64;
@@ -82,7 +78,9 @@ impl Fleet {
                 _ => break,
             }
         }
-        let index = Arc::new(draft.finish());
+        let index = draft.finish();
+        index.carry(&self.index());
+        let index = Arc::new(index);
         *self.index.write().unwrap_or_else(PoisonError::into_inner) = index;
         Ok(())
     }
@@ -116,6 +114,7 @@ pub struct Index {
     by_name: Vec<u32>,
     /// Where each place stands in `by_name`.
     rank: Vec<u32>,
+    details: Details,
 }
 
 /// One monitor of the list.
@@ -157,15 +156,58 @@ impl Index {
         Some(Place { index: self, at })
     }
 
-    /// New monitors are not there until the list is read again.
-    fn set(&self, id: MonitorId, verdict: Verdict) {
-        if let Some(place) = self.place(id) {
-            self.verdicts[place.at].store(verdict as u8, Ordering::Relaxed);
+    /// The monitor at this place, below [`Index::len`].
+    pub fn at(&self, at: usize) -> Place<'_> {
+        Place { index: self, at }
+    }
+
+    /// Labels and last checks.
+    pub fn details(&self) -> &Details {
+        &self.details
+    }
+
+    /// Takes a recorded batch into account. New monitors are not there until the list is read
+    /// again.
+    fn take(&self, batch: &SampleBatch) {
+        let mut latest = self.details.latest();
+        for sample in &batch.samples {
+            if let Some(place) = self.place(sample.monitor) {
+                self.verdicts[place.at].store(sample.verdict as u8, Ordering::Relaxed);
+                latest[place.at].take(sample);
+            }
+        }
+        for change in &batch.transitions {
+            if let Some(place) = self.place(change.monitor) {
+                self.verdicts[place.at].store(change.to as u8, Ordering::Relaxed);
+                latest[place.at].changed_ms = change.at_ms;
+            }
+        }
+        for words in &batch.words {
+            let sample = batch.samples.get(usize::from(words.sample));
+            let place = sample.and_then(|sample| self.place(sample.monitor));
+            if let (Some(place), Some(cert)) = (place, &words.cert) {
+                latest[place.at].cert_end_s = cert.earliest_not_after().unwrap_or(0);
+            }
+        }
+    }
+
+    /// Keeps what the list before this one knew of last checks.
+    fn carry(&self, before: &Index) {
+        let (mut latest, known) = (self.details.latest(), before.details.latest());
+        for place in self.places() {
+            if let Some(old) = before.place(place.id()) {
+                latest[place.at] = known[old.at];
+            }
         }
     }
 }
 
 impl<'a> Place<'a> {
+    /// Where it is in the list.
+    pub fn at(self) -> usize {
+        self.at
+    }
+
     /// Its number.
     pub fn id(self) -> MonitorId {
         self.index.ids[self.at]
@@ -242,6 +284,7 @@ impl Draft {
             sets.len() as u32 - 1
         });
         let index = &mut self.index;
+        index.details.push(row);
         index.tag_set.push(set_number);
         index.ids.push(row.id);
         index.verdicts.push(AtomicU8::new(row.verdict as u8));

@@ -22,6 +22,7 @@ use crate::api::legacy::auth::Auth;
 use crate::api::problem::Problem;
 use crate::limits::{FLEET_READ_MS_MIN, FLEET_READ_SHARE};
 use crate::messages::Changes;
+use crate::metrics::latency;
 use crate::metrics::snapshot::Published;
 use crate::monitor::row::Interner;
 use crate::store::{OpenReader, StoreHandle};
@@ -32,7 +33,11 @@ mod bulk;
 
 pub mod counters;
 
+mod details;
+
 pub mod fleet;
+
+mod histograms;
 
 mod history;
 
@@ -40,9 +45,13 @@ mod live;
 
 mod load;
 
+mod matching;
+
 mod openapi;
 
 mod overview;
+
+pub mod probe;
 
 mod rate;
 
@@ -50,7 +59,11 @@ mod readers;
 
 mod reads;
 
+pub mod scrape;
+
 mod select;
+
+pub mod tail;
 
 pub mod tokens;
 
@@ -66,6 +79,7 @@ use counters::ApiCounters;
 use fleet::Fleet;
 use live::Live;
 use load::{Load, Watch};
+use probe::Probing;
 use rate::Rate;
 use readers::{Readers, blocking};
 use tokens::Tokens;
@@ -92,6 +106,12 @@ pub struct Setup {
     pub tokens: Tokens,
     /// Numbers about the API.
     pub counters: Arc<ApiCounters>,
+    /// Latency since the start.
+    pub histograms: latency::Shared,
+    /// Checks that are asked for by `/probe`.
+    pub probing: Probing,
+    /// Results as they are recorded.
+    pub tail: Arc<tail::Tail>,
     /// Gives the wall time, in milliseconds since the Unix epoch.
     pub clock: fn() -> u64,
 }
@@ -123,6 +143,8 @@ fn table() -> Vec<(&'static str, MethodRouter<Arc<V1>>)> {
         ("/map", get(whole::map)),
         ("/tags", get(whole::tags)),
         ("/events", get(whole::events)),
+        ("/histograms", get(histograms::histograms)),
+        ("/tail", get(tail::tail)),
         ("/incidents", get(reads::incidents)),
         ("/transitions", get(reads::transitions)),
         ("/monitors", get(reads::monitors).post(writes::add)),
@@ -170,8 +192,9 @@ pub fn routes(setup: Setup) -> Router {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "not with this method")
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&api), access::guard))
-        .with_state(api);
-    Router::new().nest("/api/v1", routes)
+        .with_state(Arc::clone(&api));
+    let probe = Router::new().route("/probe", get(probe::probe)).with_state(api);
+    Router::new().nest("/api/v1", routes).merge(probe)
 }
 
 impl V1 {
@@ -195,6 +218,7 @@ impl V1 {
         }
         let count = self.setup.fleet.index().len() as u64;
         counters.fleet.store(count, Ordering::Relaxed);
+        self.watch_tagged();
         begun.elapsed()
     }
 

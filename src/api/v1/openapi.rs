@@ -7,7 +7,7 @@ use axum::response::Response;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 
-use super::{bulk, reads, whole, writes};
+use super::{bulk, histograms, reads, tail, whole, writes};
 use crate::api::answer::Answer;
 use crate::api::problem::Problem;
 
@@ -18,6 +18,7 @@ use crate::api::problem::Problem;
          durations microseconds (…_us). What is not there is null, never zero."),
     paths(
         whole::overview, whole::map, whole::tags, whole::session, whole::events,
+        histograms::histograms, tail::tail,
         reads::incidents, reads::transitions,
         reads::monitors, reads::monitor, reads::results, reads::monitor_history, reads::uptime,
         reads::evidence, reads::certificates, reads::monitor_incidents, reads::monitor_transitions,

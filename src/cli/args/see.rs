@@ -1,10 +1,13 @@
 //! Flags of the commands that look at a running engine or at its files.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as FlagSet, Subcommand};
 
 use super::StartArgs;
+use crate::monitor::Kind;
+use crate::sample::Verdict;
 
 /// Which running engine is asked: the one that a start with the same settings runs.
 #[derive(Clone, Debug, Default, FlagSet)]
@@ -124,4 +127,90 @@ pub struct HistDiff {
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Flags of `top`.
+#[derive(Debug, FlagSet)]
+#[command(after_help = super::help::TOP)]
+pub struct TopArgs {
+    /// Only monitors with this text in name or target
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Only monitors with this tag
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Only monitors with this verdict
+    #[arg(long, value_name = "VERDICT", value_parser = super::verdicts())]
+    pub verdict: Option<Verdict>,
+    /// Time between two looks
+    #[arg(long, value_name = "TIME", value_parser = super::parse_duration, default_value = "2s")]
+    pub interval: Duration,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+/// Flags of `tail`.
+#[derive(Debug, Default, FlagSet)]
+#[command(after_help = super::help::TAIL)]
+pub struct TailArgs {
+    /// Only changes of verdict
+    #[arg(long)]
+    pub changes: bool,
+    /// Only of monitors with this tag
+    #[arg(long)]
+    pub tag: Option<String>,
+    /// Only of monitors of this type
+    #[arg(long = "type", value_name = "TYPE", value_parser = super::kinds())]
+    pub kind: Option<Kind>,
+    /// Only with this verdict after the check
+    #[arg(long, value_name = "VERDICT", value_parser = super::verdicts())]
+    pub verdict: Option<Verdict>,
+    /// End after so many lines
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Print one JSON object a line
+    #[arg(long)]
+    pub json: bool,
+    /// Whom to ask.
+    #[command(flatten)]
+    pub remote: RemoteArgs,
+}
+
+/// Flags of `import`.
+#[derive(Debug, FlagSet)]
+#[command(after_help = super::help::IMPORT)]
+pub struct ImportArgs {
+    /// Whose file it is
+    #[arg(value_enum)]
+    pub format: ImportFormat,
+    /// The file
+    pub file: PathBuf,
+    /// File of monitors to write
+    #[arg(short, long, value_name = "FILE", default_value = "monitors.yaml")]
+    pub output: PathBuf,
+    /// Replace that file where it is there
+    #[arg(long)]
+    pub force: bool,
+    /// Write nothing, only report
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print the report as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Files of other software.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum ImportFormat {
+    /// The original service: a dump of its database, or `monitor_items` as CSV
+    Original,
+    /// Uptime Kuma: the JSON of a backup
+    Kuma,
+    /// Gatus: its YAML
+    Gatus,
+    /// Prometheus: jobs that ask blackbox_exporter
+    Prometheus,
+    /// One target a line
+    List,
 }

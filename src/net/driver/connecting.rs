@@ -67,6 +67,10 @@ impl Driver {
         let now = self.clock.now();
         let Some(flight) = self.flights.get(place) else { return };
         flight.address = Some(ip);
+        if self.egress.as_ref().is_some_and(|egress| !egress.allows(ip)) {
+            return self.fail(place, Fault::Egress, ip.to_string());
+        }
+        let Some(flight) = self.flights.get(place) else { return };
         if matches!(*flight.spec, ProbeSpec::Icmp(_)) {
             return self.queue_echo(place, ip, scope);
         }

@@ -18,6 +18,7 @@ use crate::ids::{MonitorId, SlotRef};
 use crate::limits::{FAULT_LOG_MS, LATE_MS_MAX, RING_ENTRIES, TICK_MS};
 use crate::monitor::Monitor;
 use crate::net::echo::EchoEvent;
+use crate::net::egress::Egress;
 use crate::net::flight::{Flight, Flights, Stage};
 use crate::net::resolve::{Resolved, Resolver, ResolverConfig};
 use crate::net::ring::{Interest, Ring};
@@ -48,6 +49,8 @@ pub struct Driver {
     ring: Ring,
     clock: Clock,
     trust: Trust,
+    /// Where probes may go; everywhere where there is none.
+    egress: Option<Egress>,
     flights: Flights,
     in_flight_max: usize,
     deadlines: Wheel,
@@ -88,6 +91,7 @@ impl Driver {
             ring: Ring::new(RING_ENTRIES)?,
             clock,
             trust,
+            egress: None,
             flights: Flights::default(),
             in_flight_max,
             deadlines: Wheel::new(clock.tick(now)),
@@ -106,6 +110,11 @@ impl Driver {
             log_again: Nanos(0),
             echo_late: 0,
         })
+    }
+
+    /// From now on probes go only where this allows: for checks that somebody else asks for.
+    pub fn confine(&mut self, egress: Egress) {
+        self.egress = Some(egress);
     }
 
     /// Probes that may be launched now.
