@@ -10,8 +10,6 @@ CREATE TABLE engine.mark (
     since_ms   bigint NOT NULL
 );
 
-DROP FUNCTION engine.record_transitions(bigint[], bigint[], integer[], integer[], integer[], text[]);
-
 -- Records changes of verdict and marks in the order given, and the incidents that they make: see
 -- src/store/incident.rs and marks.rs for the rules. Verdicts: 1 up, 2 down.
 CREATE FUNCTION engine.record_transitions(

@@ -1,10 +1,10 @@
 //! Which monitors are marked: in a window of maintenance, or behind something that is down.
 //!
-//! Owns: the plan of a file, what is down among parents, and what the shards were told. Looks once
-//! a second and tells only differences. A monitor is unreachable while any monitor that it depends
-//! on, over however many steps, is down.
+//! Owns: the plan of each source of monitors, what is down among parents, and what the shards were
+//! told. Looks once a second and tells only differences. A monitor is unreachable while any monitor
+//! that it depends on, over however many steps, is down.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::Loaded;
@@ -52,6 +52,14 @@ impl Plan {
     }
 }
 
+/// The plan of one source, by the numbers of its monitors.
+#[derive(Debug)]
+struct Placed {
+    windows: Vec<(When, Vec<MonitorId>)>,
+    /// Child and parent.
+    dependencies: Vec<(MonitorId, MonitorId)>,
+}
+
 /// What is down among those that others depend on; the store's thread tells it.
 #[derive(Debug, Default)]
 struct Parents {
@@ -74,7 +82,8 @@ pub struct Order {
 /// Which monitors are marked.
 #[derive(Debug, Default)]
 pub struct Marking {
-    windows: Vec<(When, Vec<MonitorId>)>,
+    /// By source.
+    placed: BTreeMap<String, Placed>,
     open: Vec<bool>,
     children: HashMap<MonitorId, Vec<MonitorId>>,
     parents: Arc<Mutex<Parents>>,
@@ -86,19 +95,25 @@ pub struct Marking {
 }
 
 impl Marking {
-    /// Takes the plan of a file whose monitors have these numbers. Returns those that others
-    /// depend on: what is known of them is to be told to [`Marking::seed`].
-    pub fn plan(&mut self, plan: Plan, ids: &[Option<MonitorId>]) -> Vec<MonitorId> {
+    /// Takes the plan of a source whose monitors have these numbers, in place of its plan before.
+    /// Returns those that others depend on: what is known of them is to be told to
+    /// [`Marking::seed`].
+    pub fn plan(&mut self, source: &str, plan: Plan, ids: &[Option<MonitorId>]) -> Vec<MonitorId> {
         let id = |at: &usize| ids.get(*at).copied().flatten();
         let windows = plan.windows.into_iter();
-        self.windows = windows
-            .map(|(when, members)| (when, members.iter().filter_map(id).collect()))
-            .collect();
+        let windows =
+            windows.map(|(when, members)| (when, members.iter().filter_map(id).collect()));
+        let dependencies = plan.dependencies.iter();
+        let placed = Placed {
+            windows: windows.collect(),
+            dependencies: dependencies
+                .filter_map(|(child, parent)| Some((id(child)?, id(parent)?)))
+                .collect(),
+        };
+        self.placed.insert(source.to_owned(), placed);
         self.children.clear();
-        for (child, parent) in &plan.dependencies {
-            if let (Some(child), Some(parent)) = (id(child), id(parent)) {
-                self.children.entry(parent).or_default().push(child);
-            }
+        for (child, parent) in self.placed.values().flat_map(|placed| &placed.dependencies) {
+            self.children.entry(*parent).or_default().push(*child);
         }
         self.anew = true;
         let mut parents = self.parents();
@@ -143,9 +158,10 @@ impl Marking {
         }
         self.looked_s = now_ms / 1_000;
         let mut orders = Vec::new();
-        let open: Vec<bool> = self.windows.iter().map(|(when, _)| when.is_open(now_ms)).collect();
+        let windows = || self.placed.values().flat_map(|placed| &placed.windows);
+        let open: Vec<bool> = windows().map(|(when, _)| when.is_open(now_ms)).collect();
         if self.anew || open != self.open {
-            let windows = self.windows.iter().zip(&open).filter(|(_, open)| **open);
+            let windows = windows().zip(&open).filter(|(_, open)| **open);
             let wanted = windows.flat_map(|((_, members), _)| members).copied().collect();
             tell(&mut self.maintained, wanted, Marks::MAINTENANCE, &mut orders);
             self.open = open;
@@ -230,7 +246,7 @@ maintenance:
         assert_eq!(loaded.problems(), Vec::<&crate::config::Problem>::new());
         let mut marking = Marking::default();
         let ids: Vec<_> = (1..=5).map(|id| Some(MonitorId(id))).collect();
-        let mut parents = marking.plan(Plan::of(&loaded), &ids);
+        let mut parents = marking.plan("file", Plan::of(&loaded), &ids);
         parents.sort_unstable();
         assert_eq!(parents, [MonitorId(1), MonitorId(2), MonitorId(3)]);
         marking
@@ -278,7 +294,15 @@ maintenance:
         marking.turn(60_000);
         marking.forget(&[MonitorId(5)]);
         assert_eq!(told(&marking.turn(60_100)), ["+maintenance 5"]);
-        marking.plan(Plan::default(), &[]);
+        marking.plan("file", Plan::default(), &[]);
         assert_eq!(told(&marking.turn(60_200)), ["-maintenance 3 5"]);
+    }
+
+    #[test]
+    fn the_plan_of_one_source_leaves_that_of_another_as_it_is() {
+        let mut marking = marking();
+        marking.plan("api", Plan::default(), &[Some(MonitorId(6))]);
+        marking.seed([(MonitorId(2), Verdict::Down)].into_iter());
+        assert_eq!(told(&marking.turn(60_000)), ["+maintenance 3 5", "+unreachable 3 4"]);
     }
 }

@@ -204,7 +204,7 @@ impl Engine {
         applied.added = report.added;
         applied.changed = report.changed;
         applied.removed = report.removed.len();
-        let parents = self.marking.plan(plan, &report.ids);
+        let parents = self.marking.plan(source, plan, &report.ids);
         let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
         for (id, checked) in report.ids.into_iter().zip(good) {
             match (id, checked) {

@@ -527,16 +527,27 @@ impl<'a> Layers<'a> {
         database
     }
 
+    /// Settles and shows a path that need not be given.
+    fn path(
+        &mut self,
+        setting: &'static str,
+        flag: (&'static str, Option<PathBuf>),
+        ours: (&'static str, Option<PathBuf>),
+        file: Option<PathBuf>,
+    ) -> Option<PathBuf> {
+        let (path, from) = match self.pick(flag, ours, ("", None), file) {
+            Some((path, from)) => (Some(path), from),
+            None => (None, Source::Default),
+        };
+        let shown = path.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
+        self.show(setting, shown, from);
+        path
+    }
+
     fn histograms(&mut self, file: &Settings) -> Result<(Option<PathBuf>, u64), Refusal> {
         let ours = self.ours("ENGINE_HIST_DIR", "hist_dir")?.hist_dir;
         let flag = ("hist-dir", self.args.hist_dir.clone());
-        let picked = self.pick(flag, ("ENGINE_HIST_DIR", ours), ("", None), file.hist_dir.clone());
-        let (folder, from) = match picked {
-            Some((folder, from)) => (Some(folder), from),
-            None => (None, Source::Default),
-        };
-        let shown = folder.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
-        self.show("hist_dir", shown, from);
+        let folder = self.path("hist_dir", flag, ("ENGINE_HIST_DIR", ours), file.hist_dir.clone());
 
         let ours = self.ours("ENGINE_HIST_INTERVAL", "hist_interval")?.hist_interval_ms;
         let flag = self.args.hist_interval.map(|every| every.as_millis() as u64);
@@ -554,13 +565,7 @@ impl<'a> Layers<'a> {
     fn probing(&mut self, file: &Settings) -> Result<(Option<PathBuf>, Egress), Refusal> {
         let ours = self.ours("ENGINE_BLACKBOX", "blackbox")?.blackbox;
         let flag = ("blackbox", self.args.blackbox.clone());
-        let picked = self.pick(flag, ("ENGINE_BLACKBOX", ours), ("", None), file.blackbox.clone());
-        let (modules, from) = match picked {
-            Some((modules, from)) => (Some(modules), from),
-            None => (None, Source::Default),
-        };
-        let shown = modules.as_ref().map_or("none".to_owned(), |path| path.display().to_string());
-        self.show("blackbox", shown, from);
+        let modules = self.path("blackbox", flag, ("ENGINE_BLACKBOX", ours), file.blackbox.clone());
 
         let ours = self.ours("ENGINE_PROBE_ALLOW", "probe_allow")?.probe_allow;
         let split = |nets: &String| nets.split(',').map(|net| net.trim().to_owned()).collect();
