@@ -15,7 +15,7 @@ use serde_json::{Map, Value};
 
 use crate::limits::{
     CHANNELS_MAX, CONFIG_BYTES_MAX, CONFIG_FOREIGN_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX,
-    MAINTENANCE_WINDOWS_MAX, MONITOR_CHANNELS_MAX,
+    MAINTENANCE_WINDOWS_MAX, MONITOR_CHANNELS_MAX, STATUS_PAGES_MAX,
 };
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError, check};
 
@@ -23,6 +23,7 @@ pub mod channels;
 pub mod database;
 pub mod guard;
 pub mod maintenance;
+pub mod pages;
 mod parents;
 mod settings;
 mod yaml;
@@ -32,6 +33,7 @@ pub use yaml::Place;
 
 use channels::ChannelSpec;
 use maintenance::Window;
+use pages::StatusPage;
 use yaml::{Data, Event, Events, Node, SyntaxError};
 
 /// One thing that is wrong, and where.
@@ -114,6 +116,8 @@ pub struct Loaded {
     pub monitors: Vec<Entry>,
     /// Windows of maintenance.
     pub maintenance: Vec<Window>,
+    /// Public pages.
+    pub status_pages: Vec<StatusPage>,
 }
 
 impl Loaded {
@@ -199,6 +203,10 @@ fn distinct<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<&'a Problem>
     problems.filter(|problem| seen.insert(key(problem))).collect()
 }
 
+/// The keys of a file.
+const KEYS: &[&str] =
+    &["monitors", "defaults", "settings", "guard", "maintenance", "channels", "status_pages"];
+
 /// Channels that variables of the original make, not the file.
 const OF_VARIABLES: &[&str] = &["telegram", "email", "firebase"];
 
@@ -239,6 +247,7 @@ struct Draft {
     monitors: Vec<Written>,
     /// Windows of maintenance, and where each names its monitors.
     maintenance: Vec<(Window, Place)>,
+    pages: Vec<StatusPage>,
     /// What is wrong outside of monitors.
     problems: Vec<Problem>,
 }
@@ -279,6 +288,10 @@ impl Draft {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_maintenance(&node);
                 }
+                "status_pages" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.read_pages(&node);
+                }
                 "channels" => {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_channels(&node);
@@ -288,9 +301,7 @@ impl Draft {
                     self.read_guard(&node);
                 }
                 _ => {
-                    let known =
-                        ["monitors", "defaults", "settings", "guard", "maintenance", "channels"];
-                    let error = RowError::unknown_key(&key, &known);
+                    let error = RowError::unknown_key(&key, KEYS);
                     self.problems.push(self.problem(at, error));
                     events.node(CONFIG_MONITOR_BYTES_MAX)?;
                 }
@@ -428,14 +439,8 @@ impl Draft {
     }
 
     fn read_maintenance(&mut self, node: &Node) {
-        let windows = match &node.data {
-            Data::Null => return,
-            Data::List(windows) if windows.len() <= MAINTENANCE_WINDOWS_MAX => windows,
-            _ => {
-                let fix = format!("write a list of at most {MAINTENANCE_WINDOWS_MAX} windows");
-                let error = RowError::new("maintenance", "", "is no list, or too long", fix);
-                return self.problems.push(self.problem(node.place, error));
-            }
+        let Some(windows) = self.items("maintenance", node, MAINTENANCE_WINDOWS_MAX) else {
+            return;
         };
         for window in windows {
             let mut draft = maintenance::Draft::default();
@@ -450,6 +455,41 @@ impl Draft {
                     self.maintenance.push((read, place));
                 }
                 Err(errors) => self.refuse(errors, &places, window.place),
+            }
+        }
+    }
+
+    fn read_pages(&mut self, node: &Node) {
+        let Some(pages) = self.items("status_pages", node, STATUS_PAGES_MAX) else { return };
+        for page in pages {
+            let mut draft = pages::Draft::default();
+            let (places, well) =
+                self.read_map("status_pages", page, |key, value| draft.set(key, value));
+            if !well {
+                continue;
+            }
+            match draft.finish() {
+                Ok(read) if self.pages.iter().any(|known| known.slug == read.slug) => {
+                    let problem = "is the slug of another page too";
+                    let error = RowError::new("slug", &read.slug, problem, "write another one");
+                    self.refuse(vec![error], &places, page.place);
+                }
+                Ok(read) => self.pages.push(read),
+                Err(errors) => self.refuse(errors, &places, page.place),
+            }
+        }
+    }
+
+    /// The items of a list of at most `max`; `None` where it is none, which is noted.
+    fn items<'a>(&mut self, of: &str, node: &'a Node, max: usize) -> Option<&'a [Node]> {
+        match &node.data {
+            Data::Null => None,
+            Data::List(items) if items.len() <= max => Some(items),
+            _ => {
+                let fix = format!("write a list of at most {max}");
+                let error = RowError::new(of, "", "is no list, or too long", fix);
+                self.problems.push(self.problem(node.place, error));
+                None
             }
         }
     }
@@ -484,15 +524,7 @@ impl Draft {
     }
 
     fn read_channels(&mut self, node: &Node) {
-        let items = match &node.data {
-            Data::Null => return,
-            Data::List(items) if items.len() <= CHANNELS_MAX => items,
-            _ => {
-                let fix = format!("write a list of at most {CHANNELS_MAX} channels");
-                let error = RowError::new("channels", "", "is no list of channels", fix);
-                return self.problems.push(self.problem(node.place, error));
-            }
-        };
+        let Some(items) = self.items("channels", node, CHANNELS_MAX) else { return };
         for item in items {
             let mut problems = Vec::new();
             let value = self.value(item, &mut problems);
@@ -588,8 +620,8 @@ impl Draft {
         self.check_parents(&mut monitors, &dependent);
         self.check_windows(&lines_of_names);
         let maintenance = self.maintenance.into_iter().map(|(window, _)| window).collect();
-        let (settings, channels) = (self.settings, self.channels);
-        let loaded = Loaded { settings, channels, monitors, maintenance };
+        let (settings, channels, status_pages) = (self.settings, self.channels, self.pages);
+        let loaded = Loaded { settings, channels, monitors, maintenance, status_pages };
         if self.problems.is_empty() {
             return Ok(loaded);
         }
