@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::alert::Alerts;
 use crate::api::v1::status::Pages;
@@ -132,15 +132,12 @@ impl Run<'_> {
             ),
             Origin::File(_) | Origin::Table(_) => None,
         };
-        let until = args.duration.map(|duration| std::time::Instant::now() + duration);
+        let until = args.duration.map(|duration| Instant::now() + duration);
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
             let asked = asked_to_stop.load(Ordering::Relaxed);
             let silent = alerts.as_ref().is_some_and(Alerts::is_finished);
-            watched
-                || asked
-                || silent
-                || until.is_some_and(|until| std::time::Instant::now() >= until)
+            watched || asked || silent || until.is_some_and(|until| Instant::now() >= until)
         };
         let pages = Arc::clone(&served.v1.status);
         let reloads = Arc::new(Reloads::default());
