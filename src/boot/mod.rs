@@ -267,6 +267,15 @@ impl Engine {
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
 
+    /// Checks these monitors now, beside their schedule.
+    ///
+    /// # Errors
+    ///
+    /// A shard has ended.
+    pub fn check_now(&self, monitors: &[MonitorId]) -> Result<(), EngineError> {
+        self.shards.check_now(monitors).map_err(|_| EngineError::ShardsDied)
+    }
+
     /// Marks the monitors whose window of maintenance begins or ends, and those behind something
     /// that went down or came up. Call it at least once a second.
     ///

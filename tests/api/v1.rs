@@ -294,6 +294,7 @@ async fn a_monitor_is_added_changed_paused_and_removed_and_its_shard_is_told_eac
                 )
             }
             Change::Remove(ids) => format!("{ids:?} removed"),
+            Change::CheckNow(ids) => format!("{ids:?} checked"),
         })
         .collect();
     let wanted = [
