@@ -4,6 +4,7 @@
 //! what is left; each step has a deadline. Blocks: the control thread calls it.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -125,8 +126,8 @@ pub struct Engine {
     handle: StoreHandle,
     counters: Arc<StoreCounters>,
     trust: Trust,
-    /// What runs, so that a reload touches only what changed.
-    running: HashMap<MonitorId, Monitor>,
+    /// A hash of each monitor that runs, so that a reload touches only what changed.
+    running: HashMap<MonitorId, u64>,
     marking: Marking,
 }
 
@@ -247,11 +248,10 @@ impl Engine {
     pub fn upsert(&mut self, assigns: Vec<Assign>) -> Result<(), EngineError> {
         let mut changed = Vec::with_capacity(assigns.len());
         for assign in assigns {
-            if self.running.get(&assign.monitor.id) == Some(&assign.monitor) {
-                continue;
+            let hash = hash_of(&assign.monitor);
+            if self.running.insert(assign.monitor.id, hash) != Some(hash) {
+                changed.push(assign);
             }
-            self.running.insert(assign.monitor.id, assign.monitor.clone());
-            changed.push(assign);
         }
         self.shards.assign(changed).map_err(|_| EngineError::ShardsDied)
     }
@@ -262,7 +262,9 @@ impl Engine {
     ///
     /// A shard has ended.
     pub fn remove(&mut self, monitors: &[MonitorId]) -> Result<(), EngineError> {
-        monitors.iter().for_each(|id| drop(self.running.remove(id)));
+        for id in monitors {
+            self.running.remove(id);
+        }
         self.marking.forget(monitors);
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
@@ -406,6 +408,13 @@ impl Engine {
         }
         Ok(store.join()?)
     }
+}
+
+/// A hash that tells one definition from another: the chance that it misses a change is 2^-64.
+fn hash_of(monitor: &Monitor) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    monitor.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Starts the guard where there is one.
