@@ -3,6 +3,10 @@
 //! Owns: numbers. A bound that users may change is the default of a setting; the others are part
 //! of the design and name what they protect.
 
+mod pages;
+
+pub use pages::*;
+
 /// Length of a scheduler tick, in milliseconds.
 ///
 /// All checks due in a tick start together: waking a parked thread costs 120 to 150 µs of CPU, so

@@ -102,6 +102,7 @@ pub fn served(
         histograms,
         probing: probing(settled)?,
         tail,
+        status: Arc::default(),
         clock: wall_millis,
     };
     let legacy = Legacy {

@@ -370,7 +370,7 @@ async fn a_stream_of_rows_is_taken_line_by_line_in_any_pieces_and_may_be_sent_ag
 }
 
 /// A database that is away.
-struct Away;
+pub struct Away;
 
 impl OpenReader for Away {
     fn open(&self) -> Result<Box<dyn engine::store::Read + Send>, StoreError> {
