@@ -2,6 +2,8 @@
 
 #[path = "api/browser.rs"]
 mod browser;
+#[path = "api/contract.rs"]
+mod contract;
 #[path = "api/hostile.rs"]
 mod hostile;
 #[path = "api/made.rs"]

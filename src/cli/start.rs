@@ -357,12 +357,17 @@ fn log_applied(applied: &Applied) {
 
 fn log_transitions(transitions: Vec<Transition>) {
     for change in transitions {
+        let marks = change.marks.names().join(",");
+        if !change.is_change() {
+            tracing::info!(monitor = change.monitor.0, marks, "marks");
+            continue;
+        }
         tracing::info!(
             monitor = change.monitor.0,
             from = change.from.name(),
             to = change.to.name(),
             reason = change.code.name(),
-            marks = change.marks.names().join(","),
+            marks,
             "verdict"
         );
     }
