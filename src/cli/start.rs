@@ -208,6 +208,7 @@ impl Filler<'_> {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
         served.v1.status.set(&loaded.status_pages, &loaded.maintenance);
+        served.v1.started = Arc::new(api_setup::started(&loaded.channels, settled)?);
         let added = api_setup::added(&*served.v1.readers, interner);
         let Origin::Table(database) = origin else {
             log_applied(&engine.apply(SOURCE, loaded)?);
