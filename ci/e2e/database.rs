@@ -8,6 +8,8 @@ use engine::farm::{Behaviour, Farm};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+mod away;
+
 use crate::harness::{BINARY, Engine, Said, command, eventually, text};
 
 /// The original's tables, as its own setup makes them.
@@ -243,9 +245,15 @@ fn a_start_without_the_database_checks_what_was_known_and_nothing_is_lost() {
 fn a_first_start_without_the_database_says_what_to_do() {
     let mut place = Place::new();
     place.cluster.stop_immediate();
-    let said = place.ask(&["start", "--listen", "127.0.0.1:0", "--data-dir", "data"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("127.0.0.1") && said.err.contains("refused"), "{said:?}");
+    let place_of = format!("postgres://postgres:***@127.0.0.1:{}/{NAME}", place.cluster.port());
+    let wanted =
+        [place_of.as_str(), "refused", "start it, or correct DATABASE_URL", "POSTGRES_HOST"];
+    for command in [&["start", "--listen", "127.0.0.1:0", "--data-dir", "data"][..], &["monitors"]]
+    {
+        let said = place.ask(command);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(wanted.iter().all(|words| said.err.contains(words)), "{said:?}");
+    }
 }
 
 #[test]

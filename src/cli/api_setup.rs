@@ -104,8 +104,9 @@ pub fn served(
         tail,
         clock: wall_millis,
     };
+    let store = engine.store_counters();
     let legacy = Legacy {
-        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks }),
+        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks, store }),
         auth,
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),

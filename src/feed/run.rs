@@ -52,6 +52,9 @@ pub(super) async fn run(wanted: Wanted, links: Links, counters: &FeedCounters) {
         said: String::new(),
         wanted,
     };
+    if feeder.wanted.is_away && feeder.go_on_alone().await.is_err() {
+        return;
+    }
     while let Err(halt) = feeder.serve().await {
         let Halt::Database(error) = halt else { return };
         counters.errors.fetch_add(1, Ordering::Relaxed);
