@@ -4,6 +4,7 @@
 //! what is left; each step has a deadline. Blocks: the control thread calls it.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,12 +20,13 @@ use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::MonitorId;
 use crate::limits::{
-    APPLY_AGAIN_MS, DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
+    APPLY_AGAIN_MS, COMMAND_MONITORS_MAX, DRAIN_MS_MAX, INTERVAL_MS_DEFAULT,
+    STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
-use crate::monitor::row::{Checked, MonitorRow};
+use crate::monitor::row::MonitorRow;
 use crate::monitor::{About, Kind, Monitor, address};
 use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
@@ -42,9 +44,12 @@ pub mod prober;
 
 pub mod shards;
 
+pub mod standing;
+
 use backend::Backend;
 use marking::{Marking, Plan};
 use shards::{Common, ShardError, Shards};
+use standing::Standing;
 
 /// The folder of the spool in the data folder.
 const SPOOL_FOLDER: &str = "spool";
@@ -125,8 +130,8 @@ pub struct Engine {
     handle: StoreHandle,
     counters: Arc<StoreCounters>,
     trust: Trust,
-    /// What runs, so that a reload touches only what changed.
-    running: HashMap<MonitorId, Monitor>,
+    /// A hash of each monitor that runs, so that a reload touches only what changed.
+    running: HashMap<MonitorId, u64>,
     marking: Marking,
     /// When what could only be done in part without the database is to be done again.
     again_at: Option<Instant>,
@@ -165,8 +170,9 @@ impl Engine {
         let shards = Shards::start(&options.cpus, &common, sink)?;
         let guard_counts = Arc::default();
         let guard = start_guard(options, common, &guard_counts).map_err(EngineError::Guard)?;
-        let marking = Marking::default();
-        handle.tap(marking.tap())?;
+        let marking = Marking::starting();
+        let standing = marking.standing();
+        handle.tap(move |batches| standing.record(batches))?;
         Ok(Engine {
             shards,
             marking,
@@ -193,12 +199,12 @@ impl Engine {
         let mut rows = Vec::with_capacity(loaded.monitors.len());
         let mut good = Vec::with_capacity(loaded.monitors.len());
         for entry in loaded.monitors {
-            let (row, checked) = self.prepare(entry);
+            let (row, monitor) = self.prepare(entry);
             if let Some(problem) = &row.problem {
                 applied.bad.push((row.about.name.clone(), problem.clone()));
             }
             rows.push(row);
-            good.push(checked);
+            good.push(monitor);
         }
         let report = self.handle.sync(source, rows)?;
         if report.away {
@@ -212,9 +218,9 @@ impl Engine {
         applied.removed = report.removed.len();
         let parents = self.marking.plan(source, plan, &report.ids);
         let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
-        for (id, checked) in report.ids.into_iter().zip(good) {
-            match (id, checked) {
-                (Some(id), Some(checked)) => monitors.push(checked.monitor(id)),
+        for (id, monitor) in report.ids.into_iter().zip(good) {
+            match (id, monitor) {
+                (Some(id), Some(monitor)) => monitors.push(Monitor { id, ..monitor }),
                 (Some(id), None) => gone.push(id),
                 (None, _) => {}
             }
@@ -257,11 +263,18 @@ impl Engine {
             (false, true) => self.handle.states(None)?,
             (false, false) => self.handle.states(Some(new))?,
         };
-        let assigns = monitors.into_iter().map(|monitor| {
+        let mut assigns = monitors.into_iter().map(|monitor| {
             let state = states.get(&monitor.id).copied().unwrap_or_default();
             Assign { monitor, state }
         });
-        self.upsert(assigns.collect())
+        // In parts: the first are checked while the last are on their way.
+        loop {
+            let part: Vec<_> = assigns.by_ref().take(COMMAND_MONITORS_MAX).collect();
+            if part.is_empty() {
+                return Ok(());
+            }
+            self.upsert(part)?;
+        }
     }
 
     /// Adds these monitors, or changes those that run; equal ones are not touched.
@@ -272,11 +285,10 @@ impl Engine {
     pub fn upsert(&mut self, assigns: Vec<Assign>) -> Result<(), EngineError> {
         let mut changed = Vec::with_capacity(assigns.len());
         for assign in assigns {
-            if self.running.get(&assign.monitor.id) == Some(&assign.monitor) {
-                continue;
+            let hash = hash_of(&assign.monitor);
+            if self.running.insert(assign.monitor.id, hash) != Some(hash) {
+                changed.push(assign);
             }
-            self.running.insert(assign.monitor.id, assign.monitor.clone());
-            changed.push(assign);
         }
         self.shards.assign(changed).map_err(|_| EngineError::ShardsDied)
     }
@@ -287,7 +299,9 @@ impl Engine {
     ///
     /// A shard has ended.
     pub fn remove(&mut self, monitors: &[MonitorId]) -> Result<(), EngineError> {
-        monitors.iter().for_each(|id| drop(self.running.remove(id)));
+        for id in monitors {
+            self.running.remove(id);
+        }
         self.marking.forget(monitors);
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
@@ -322,8 +336,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The row to be stored, and the monitor where it can run.
-    fn prepare(&self, entry: Entry) -> (NewMonitor, Option<Checked>) {
+    /// The row to be stored, and the monitor where it can run, still without its number.
+    fn prepare(&self, entry: Entry) -> (NewMonitor, Option<Monitor>) {
         let trusted = entry.checked.map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(|problem| problem.to_string()).collect();
             problems.join("; ")
@@ -332,14 +346,25 @@ impl Engine {
             Ok(()) => Ok(checked),
             Err(error) => Err(error.to_string()),
         });
-        let row_json = serde_json::to_string(&entry.row).unwrap_or_default();
         match checked {
-            Ok(checked) => (NewMonitor::of(&checked, row_json), Some(checked)),
-            Err(problem) => {
+            Ok(checked) => {
+                let (about, monitor) = checked.parts(MonitorId(0));
                 let row = NewMonitor {
-                    about: about_bad(&entry.row, entry.line),
-                    kind: entry.row.kind.as_deref().and_then(Kind::from_name),
-                    row_json,
+                    about,
+                    kind: Some(monitor.kind),
+                    row_json: entry.row_json.into(),
+                    problem: None,
+                    interval_ms: monitor.timing.interval_ms,
+                    paused: monitor.paused,
+                };
+                (row, Some(monitor))
+            }
+            Err(problem) => {
+                let written: MonitorRow = serde_json::from_str(&entry.row_json).unwrap_or_default();
+                let row = NewMonitor {
+                    about: about_bad(&written, entry.line),
+                    kind: written.kind.as_deref().and_then(Kind::from_name),
+                    row_json: entry.row_json.into(),
                     problem: Some(problem),
                     interval_ms: INTERVAL_MS_DEFAULT,
                     paused: false,
@@ -368,6 +393,11 @@ impl Engine {
         if let Some(guard) = &self.guard {
             guard.on_change(Box::new(tell));
         }
+    }
+
+    /// What stands against telling of monitors: windows of maintenance, and what is down.
+    pub fn standing(&self) -> Standing {
+        self.marking.standing()
     }
 
     /// Where the snapshots of the shards are found.
@@ -445,6 +475,13 @@ impl Engine {
         }
         Ok(store.join()?)
     }
+}
+
+/// A hash that tells one definition from another: the chance that it misses a change is 2^-64.
+fn hash_of(monitor: &Monitor) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    monitor.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Starts the guard where there is one.

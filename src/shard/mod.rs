@@ -4,8 +4,8 @@
 //! socket and reads no clock: `run` drives it with the real ones, the simulator in `ci/sim` with
 //! its own. After every call each enabled monitor is armed, and at most one check of it is open.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use hdrhistogram::Histogram;
@@ -75,6 +75,8 @@ pub struct Shard {
     attempts: HashMap<Slot, Vec<Box<str>>>,
     /// The leaf last handed to the store, by monitor, as a hash.
     leaves: HashMap<MonitorId, u64>,
+    /// Attempts on the wire whose monitor was removed.
+    forgotten: HashSet<SlotRef>,
     words_left: u32,
     words_second: u64,
     words_skipped: u64,
@@ -102,6 +104,7 @@ impl Shard {
             monitors: [0; 5],
             attempts: HashMap::new(),
             leaves: HashMap::new(),
+            forgotten: HashSet::new(),
             words_left: WORDS_PER_SECOND_MAX,
             words_second: 0,
             words_skipped: 0,
@@ -155,6 +158,7 @@ impl Shard {
     pub fn on_tick(&mut self, now: Now) {
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.expire(now.tick, |key, due| fired.push((key, due)));
+        self.table.warm(fired.iter().map(|(key, _)| Slot(*key)));
         for (key, due) in fired.drain(..) {
             self.on_due(Slot(key), due, now);
         }
@@ -217,6 +221,11 @@ impl Shard {
         }
         self.finish(at.slot, attempt, now);
         true
+    }
+
+    /// Attempts on the wire that nobody waits for any more, since their monitor was removed.
+    pub fn take_forgotten(&mut self) -> HashSet<SlotRef> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The tick at which there is work again without anything coming in; `None` for never.
@@ -350,6 +359,9 @@ impl Shard {
         if matches!(hot.activity, Activity::InFlight | Activity::Retrying) {
             self.ledger.finish(monitor.kind, CheckResult::Unknown(Fault::Cancelled));
         }
+        if hot.activity == Activity::InFlight {
+            self.forgotten.insert(self.table.reference(slot));
+        }
         self.monitors[hot.state.verdict as usize] -= 1;
         self.table.remove(slot);
     }
@@ -438,8 +450,11 @@ impl Shard {
 
     /// A check has its result: verdict, ledger, sample.
     fn finish(&mut self, slot: Slot, mut attempt: Attempt, now: Now) {
-        let earlier = self.attempts.remove(&slot).unwrap_or_default();
         let Some((hot, monitor)) = self.table.get_mut(slot) else { return };
+        let earlier = match hot.attempts {
+            ..=1 => Vec::new(),
+            _ => self.attempts.remove(&slot).unwrap_or_default(),
+        };
         let (id, kind) = (monitor.id, monitor.kind);
         let (at_ms, code_before) = (hot.due.millis(), hot.state.code);
         let never_told = hot.state.since_ms == 0;
