@@ -734,6 +734,9 @@ pub const FEED_ROUND_MS: u64 = 1_000;
 /// Time between two steps of the sweep where the table tells of its changes, in milliseconds: what
 /// it cannot tell (a trigger that is switched off) is found all the same.
 pub const FEED_SWEEP_MS: u64 = 30_000;
+/// Longest wait to hear what another session tells, in milliseconds: where nothing comes, a pooler
+/// is in between.
+pub const FEED_HELLO_MS: u64 = 2_000;
 /// How long changes that come together are gathered, in milliseconds.
 pub const FEED_GATHER_MS: u64 = 50;
 
