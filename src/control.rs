@@ -223,6 +223,9 @@ async fn watch(
             Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
                 engine.turn()?;
+                if engine.takes_again() {
+                    (control.reload)(engine);
+                }
                 control.histograms.turn();
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());

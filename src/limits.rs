@@ -580,9 +580,11 @@ pub const HIST_INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600 *
 /// Longest answer about histograms that is read, in bytes: 64 shards with every type fill 20 MB.
 pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
-/// again for logging in.
+/// Longest wait for one host of a PostgreSQL server to take a connection and to let us in, in
+/// milliseconds.
 pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// Time from an attempt to apply monitors without the database to the next, in milliseconds.
+pub const APPLY_AGAIN_MS: u64 = 2_000;
 /// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
 /// stopped process, a frozen disk) counts as away after this.
 pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
@@ -732,6 +734,9 @@ pub const FEED_ROUND_MS: u64 = 1_000;
 /// Time between two steps of the sweep where the table tells of its changes, in milliseconds: what
 /// it cannot tell (a trigger that is switched off) is found all the same.
 pub const FEED_SWEEP_MS: u64 = 30_000;
+/// Longest wait to hear what another session tells, in milliseconds: where nothing comes, a pooler
+/// is in between.
+pub const FEED_HELLO_MS: u64 = 2_000;
 /// How long changes that come together are gathered, in milliseconds.
 pub const FEED_GATHER_MS: u64 = 50;
 

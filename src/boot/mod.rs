@@ -20,8 +20,8 @@ use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::MonitorId;
 use crate::limits::{
-    COMMAND_MONITORS_MAX, DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX,
-    STORE_STOP_MS_MAX,
+    APPLY_AGAIN_MS, COMMAND_MONITORS_MAX, DRAIN_MS_MAX, INTERVAL_MS_DEFAULT,
+    STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
@@ -133,6 +133,8 @@ pub struct Engine {
     /// A hash of each monitor that runs, so that a reload touches only what changed.
     running: HashMap<MonitorId, u64>,
     marking: Marking,
+    /// When what could only be done in part without the database is to be done again.
+    again_at: Option<Instant>,
 }
 
 impl Engine {
@@ -148,12 +150,12 @@ impl Engine {
         let trust = Trust::of(options.roots.as_deref())?;
         let resolver =
             ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
-        let (store, known) = options.backend.open(&options.data_dir, options.retention)?;
+        let (store, recall) = options.backend.open(&options.data_dir, options.retention)?;
         let spool = Spool::in_folder(&options.data_dir.join(SPOOL_FOLDER))?;
         let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
         let counters = Arc::new(StoreCounters::default());
         let counted = Arc::clone(&counters);
-        let thread = StoreThread::start_known(store, known, spool, inbox, tell, counted)?;
+        let thread = StoreThread::start_known(store, recall, spool, inbox, tell, counted)?;
         let recheck_ticks = options.guard.as_ref().map_or(0, guard::recheck_ticks);
         let vantage = Arc::new(Vantage::new(options.cpus.len(), recheck_ticks));
         let common = Common {
@@ -181,6 +183,7 @@ impl Engine {
             counters,
             trust,
             running: HashMap::new(),
+            again_at: None,
         })
     }
 
@@ -204,6 +207,9 @@ impl Engine {
             good.push(monitor);
         }
         let report = self.handle.sync(source, rows)?;
+        if report.away {
+            self.apply_again();
+        }
         for refused in &report.refused {
             applied.bad.push((format!("entry {}", refused.index + 1), refused.reason.clone()));
         }
@@ -227,6 +233,25 @@ impl Engine {
             self.marking.seed(known.into_iter().map(|(id, state)| (id, state.verdict)));
         }
         Ok(applied)
+    }
+
+    /// True while the database does not take results, or was not reached yet.
+    pub fn is_away(&self) -> bool {
+        self.counters.is_away()
+    }
+
+    /// Notes that monitors have to be applied again when the database is back.
+    pub fn apply_again(&mut self) {
+        self.again_at = Some(Instant::now() + Duration::from_millis(APPLY_AGAIN_MS));
+    }
+
+    /// True, once, where monitors have to be applied again and the database is back.
+    pub fn takes_again(&mut self) -> bool {
+        let is_due = self.again_at.is_some_and(|at| at <= Instant::now()) && !self.is_away();
+        if is_due {
+            self.again_at = None;
+        }
+        is_due
     }
 
     /// Runs these monitors: sends what is new or changed to the shards.
@@ -391,6 +416,11 @@ impl Engine {
             }
             counts
         }
+    }
+
+    /// What the store counts.
+    pub fn store_counters(&self) -> Arc<StoreCounters> {
+        Arc::clone(&self.counters)
     }
 
     /// The first thread that ended although nobody asked for it.

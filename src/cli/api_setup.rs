@@ -105,8 +105,9 @@ pub fn served(
         status: Arc::default(),
         clock: wall_millis,
     };
+    let store = engine.store_counters();
     let legacy = Legacy {
-        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks }),
+        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks, store }),
         auth,
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),
