@@ -217,6 +217,7 @@ async fn watch(
             Event::Change(pending) => pending.make(|change| match change {
                 Change::Upsert(assigns) => engine.upsert(assigns),
                 Change::Remove(monitors) => engine.remove(&monitors),
+                Change::CheckNow(monitors) => engine.check_now(&monitors),
             })?,
             Event::Stop => break,
             Event::Dump => control.histograms.dump_now(),

@@ -3,6 +3,10 @@
 //! Owns: numbers. A bound that users may change is the default of a setting; the others are part
 //! of the design and name what they protect.
 
+mod pages;
+
+pub use pages::*;
+
 /// Length of a scheduler tick, in milliseconds.
 ///
 /// All checks due in a tick start together: waking a parked thread costs 120 to 150 µs of CPU, so
@@ -64,6 +68,10 @@ pub const STORE_QUEUE_BATCHES_MAX: usize = 1_024;
 /// Sealed batches a shard keeps while that channel is full, in batches; past it the oldest good
 /// samples are dropped and counted.
 pub const SHARD_BACKLOG_BATCHES_MAX: usize = 4_096;
+/// Samples, changes and words (as sixteen samples each) a shard keeps while that channel is full:
+/// 120 MB. It is reached only where database and spool both refuse; past it the oldest go, changes
+/// of verdict last, and are counted.
+pub const SHARD_BACKLOG_SIZE_MAX: usize = 2 * SHARD_BACKLOG_BATCHES_MAX * BATCH_SAMPLES_MAX;
 /// Messages of failures that say nothing new which one shard hands over in a second; the rest is
 /// counted. A mass outage costs samples, not a text each.
 pub const WORDS_PER_SECOND_MAX: u32 = 512;

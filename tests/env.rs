@@ -225,7 +225,7 @@ fn limit_and_chunk_choose_by_place_and_disabled_monitors_keep_theirs() {
         let mut loaded = Loaded::parse("m".into(), text, &mut Interner::default()).unwrap();
         let settled = settle(line, &[], &Settings::default());
         settled.choose(&mut loaded, &mut Interner::default());
-        let names = loaded.monitors.iter().filter_map(|entry| entry.row.name.clone());
+        let names = loaded.monitors.iter().filter_map(|entry| entry.row().name);
         names.collect::<String>()
     };
     assert_eq!(names(&["--chunk=1-2"]), "ab");

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 /// One probe, ready to be started.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ProbeSpec {
     /// An HTTP/1.1 exchange, over TLS where the URL says so.
     Http(Box<HttpSpec>),
@@ -78,7 +78,7 @@ impl Family {
 }
 
 /// A TCP connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TcpSpec {
     /// Who is asked.
     pub host: Host,
@@ -92,7 +92,7 @@ pub struct TcpSpec {
 }
 
 /// One ICMP echo.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct IcmpSpec {
     /// Who is asked.
     pub host: Host,
@@ -101,7 +101,7 @@ pub struct IcmpSpec {
 }
 
 /// A TLS handshake and the facts of the certificate.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TlsSpec {
     /// Who is asked.
     pub host: Host,
@@ -137,7 +137,7 @@ impl Default for TlsOptions {
 }
 
 /// An HTTP/1.1 exchange.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpSpec {
     /// Where to.
     pub url: HttpUrl,
@@ -146,7 +146,7 @@ pub struct HttpSpec {
 }
 
 /// The parts of an `http` or `https` URL that a request needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HttpUrl {
     /// True for `https`.
     pub tls: bool,

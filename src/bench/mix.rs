@@ -189,7 +189,7 @@ pub fn entries(mix: Mix, count: usize, places: &Places, common: &Common) -> Vec<
             };
             errors.into_iter().map(problem).collect()
         });
-        Entry { row, line: number as u32 + 1, checked }
+        Entry::new(&row, number as u32 + 1, checked)
     };
     (0..count).map(one).collect()
 }

@@ -34,19 +34,22 @@ impl Plan {
             window.tags.iter().for_each(|tag| by_tag.entry(tag).or_default().push(at));
             window.monitors.iter().for_each(|name| by_name.entry(name).or_default().push(at));
         }
-        let rows = || loaded.monitors.iter().map(|entry| &entry.row).enumerate();
+        let entries = || loaded.monitors.iter().enumerate();
         let mut places = HashMap::new();
-        if rows().any(|(_, row)| row.depends_on.is_some()) {
-            places.extend(rows().filter_map(|(at, row)| Some((row.name.as_deref()?, at))));
+        if entries().any(|(_, entry)| !entry.depends_on.is_empty()) {
+            places.extend(entries().filter_map(|(at, entry)| Some((entry.name()?, at))));
         }
-        for (at, row) in rows() {
-            let tags = row.tags.iter().flatten().filter_map(|tag| by_tag.get(tag.as_str()));
-            let names = row.name.as_deref().and_then(|name| by_name.get(name));
-            let windows: HashSet<usize> = tags.chain(names).flatten().copied().collect();
-            windows.into_iter().for_each(|window| plan.windows[window].1.push(at));
-            let parents = row.depends_on.iter().flatten();
-            let known = parents.filter_map(|name| places.get(name.as_str()));
+        for (at, entry) in entries() {
+            let known = entry.depends_on.iter().filter_map(|name| places.get(name.as_str()));
             plan.dependencies.extend(known.map(|parent| (at, *parent)));
+            if plan.windows.is_empty() {
+                continue;
+            }
+            let (tags, name) = (entry.tags(), entry.name());
+            let by_tag = tags.iter().filter_map(|tag| by_tag.get(tag.as_str()));
+            let by_name = name.as_deref().and_then(|name| by_name.get(name));
+            let windows: HashSet<usize> = by_tag.chain(by_name).flatten().copied().collect();
+            windows.into_iter().for_each(|window| plan.windows[window].1.push(at));
         }
         plan
     }

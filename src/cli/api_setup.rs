@@ -102,6 +102,7 @@ pub fn served(
         histograms,
         probing: probing(settled)?,
         tail,
+        status: Arc::default(),
         clock: wall_millis,
     };
     let legacy = Legacy {
@@ -146,7 +147,7 @@ fn entry(row_json: &str, interner: &mut Interner) -> Entry {
         let problem = |error| Problem { file: Arc::from(SOURCE), place: Place::START, error };
         errors.drain(..).map(problem).collect()
     });
-    Entry { row, line: 0, checked }
+    Entry::new(&row, 0, checked)
 }
 
 /// What `/probe` works with. A module that cannot be kept is told in the log.

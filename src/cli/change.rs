@@ -202,9 +202,8 @@ fn import(remote: &Remote, file: &Path) -> Result<String, Refusal> {
     let mut sums = Sums::default();
     if is_yaml {
         let loaded = Loaded::read(file, &mut Interner::default()).map_err(|e| unreadable(&e))?;
-        let rows = loaded.monitors.iter().map(|entry| serde_json::to_string(&entry.row));
-        let rows: Result<Vec<String>, _> = rows.collect();
-        let rows = rows.map_err(|error| unreadable(&error))?;
+        let rows: Vec<String> =
+            loaded.monitors.into_iter().map(|entry| entry.row_json.into()).collect();
         for (at, part) in rows.chunks(API_BULK_ROWS).enumerate() {
             sums.send(remote, at * API_BULK_ROWS, part)?;
         }

@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use super::alerting::{self, Alerting};
 use super::{Env, truth};
-use crate::config::Loaded;
 use crate::config::database::{Database, NOT_MYSQL, Secret};
+use crate::config::{Entry, Loaded};
 use crate::limits::{
     ENV_IN_FLIGHT_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN,
 };
@@ -164,14 +164,14 @@ impl RowDefaults {
 
     /// Fills in the rows of a file and checks those anew that changed.
     pub fn fill_all(&self, loaded: &mut Loaded, interner: &mut Interner) {
-        for entry in &mut loaded.monitors {
-            let mut row = entry.row.clone();
+        let may_be_original = |entry: &&mut Entry| entry.row_json.contains("original");
+        for entry in loaded.monitors.iter_mut().filter(may_be_original) {
+            let mut row = entry.row();
             if self.fill(&mut row)
                 && let Ok(checked) = check(&row, interner)
                 && only_about_interval(entry.checked.as_ref().err().map_or(&[], Vec::as_slice))
             {
-                entry.row = row;
-                entry.checked = Ok(checked);
+                *entry = Entry::new(&row, entry.line, Ok(checked));
             }
         }
     }

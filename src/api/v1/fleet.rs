@@ -156,6 +156,16 @@ impl Index {
         Some(Place { index: self, at })
     }
 
+    /// The monitor with exactly this name.
+    pub fn named(&self, name: &str) -> Option<Place<'_>> {
+        let lower = name.to_lowercase();
+        let place = |at: &u32| Place { index: self, at: *at as usize };
+        let first = self.by_name.partition_point(|at| place(at).name() < lower.as_str());
+        let alike = self.by_name[first..].iter().map(place);
+        let mut alike = alike.take_while(|place| place.name() == lower);
+        alike.find(|place| self.details.name(place.at) == name)
+    }
+
     /// The monitor at this place, below [`Index::len`].
     pub fn at(&self, at: usize) -> Place<'_> {
         Place { index: self, at }
@@ -458,6 +468,8 @@ pub(super) mod tests {
         assert!(names.is_sorted() && names[0] == "m 0");
         let place = index.place(MonitorId(count)).unwrap();
         assert_eq!((place.text(), place.rank()), ("m 0\n3.example:443", 0));
+        assert_eq!(index.named("M 0").map(Place::id), Some(MonitorId(count)));
+        assert!(index.named("m 0").is_none() && index.named("M").is_none());
     }
 
     #[test]

@@ -38,15 +38,14 @@ pub struct Checked {
 impl Checked {
     /// The part that runs, under its number.
     pub fn monitor(self, id: MonitorId) -> Monitor {
-        Monitor {
-            id,
-            kind: self.kind,
-            preset: self.preset,
-            paused: self.paused,
-            guarded: self.guarded,
-            timing: self.timing,
-            spec: Arc::new(self.spec),
-        }
+        self.parts(id).1
+    }
+
+    /// The part that people see, and the one that runs, under its number.
+    pub fn parts(self, id: MonitorId) -> (About, Monitor) {
+        let Checked { about, kind, preset, paused, guarded, timing, spec } = self;
+        let spec = Arc::new(spec);
+        (about, Monitor { id, kind, preset, paused, guarded, timing, spec })
     }
 }
 

@@ -22,8 +22,7 @@ use crate::net::stream::{AnyMachine, Stream};
 
 impl Driver {
     /// Begins the exchange of this hop: finds the address, connects.
-    pub(super) fn start_hop(&mut self, place: u32) {
-        let now = self.clock.now();
+    pub(super) fn start_hop(&mut self, place: u32, now: Nanos) {
         let Some(flight) = self.flights.get(place) else { return };
         flight.hop_started = now;
         flight.stage = Stage::Resolving;

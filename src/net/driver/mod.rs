@@ -4,6 +4,7 @@
 //! and takes from [`Driver::finished`]. A panic inside a probe ends that probe as our own fault.
 
 use std::any::Any;
+use std::collections::HashSet;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -153,12 +154,13 @@ impl Driver {
 
     /// Starts an attempt. Its outcome comes through [`Driver::finished`], at once or later.
     pub fn launch(&mut self, at: SlotRef, monitor: &Monitor) {
-        let flight = Flight::new(at, monitor, self.clock.now());
+        let now = self.clock.now();
+        let flight = Flight::new(at, monitor, now);
         let deadline = self.clock.tick_after(flight.deadline);
         let place = self.flights.insert(flight);
         self.keeping.make_room(self.flights.len(), self.in_flight_max);
         self.deadlines.arm(place, deadline);
-        self.start_hop(place);
+        self.start_hop(place, now);
     }
 
     /// True where nothing is left of any attempt: none on the wire, no deadline armed, no lookup
@@ -213,6 +215,17 @@ impl Driver {
     pub fn cancel_all(&mut self) {
         for place in self.flights.taken() {
             self.fail(place, Fault::Cancelled, String::new());
+        }
+    }
+
+    /// Drops these attempts: nobody waits for their outcome, and their room is free at once.
+    pub fn forget(&mut self, attempts: &HashSet<SlotRef>) {
+        for place in self.flights.taken() {
+            if self.flights.get(place).is_some_and(|flight| attempts.contains(&flight.at)) {
+                self.disarm(place);
+                self.deadlines.disarm(place);
+                self.flights.remove(place);
+            }
         }
     }
 

@@ -40,7 +40,7 @@ impl Driver {
         flight.timings.add(&outcome.timings);
         self.disarm(place);
         self.flights.renew(place);
-        self.start_hop(place);
+        self.start_hop(place, self.clock.now());
     }
 }
 
