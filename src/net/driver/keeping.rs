@@ -134,7 +134,7 @@ impl Driver {
         self.keeping.anew += 1;
         self.disarm(place);
         self.flights.renew(place);
-        self.start_hop(place);
+        self.start_hop(place, self.clock.now());
         true
     }
 }
