@@ -148,8 +148,8 @@ fn monitors(
                 let tcp = TcpSpec { host, port, family: Family::Any, expect_closed: false };
                 (Kind::Tcp, ProbeSpec::Tcp(tcp))
             }
-            Exchange::Http | Exchange::Https => {
-                let tls = exchange == Exchange::Https;
+            Exchange::Http | Exchange::Https | Exchange::Kept | Exchange::Resumed => {
+                let tls = matches!(exchange, Exchange::Https | Exchange::Resumed);
                 let url = HttpUrl { tls, host, port, path: "/1k".into() };
                 let http = HttpSpec { url, options: Arc::clone(&options) };
                 (Kind::PingWeb, ProbeSpec::Http(Box::new(http)))

@@ -76,7 +76,7 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for `parallel` exchanges at a time; `tls` for [`Exchange::Https`] and `resuming` for
+    /// A client for `parallel` exchanges at a time; `tls` for [`Exchange::Https`], `resuming` for
     /// [`Exchange::Resumed`].
     ///
     /// # Errors

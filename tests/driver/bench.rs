@@ -27,18 +27,9 @@ pub struct Bench {
 impl Bench {
     /// A driver that asks `servers` for names and trusts what `trust` has loaded.
     pub fn new(servers: Vec<SocketAddr>, trust: Trust) -> Bench {
-        Bench::made(servers, trust, 1_024)
-    }
-
-    /// A driver that asks no name server and carries at most `room` probes at once.
-    pub fn with_room(room: usize) -> Bench {
-        Bench::made(Vec::new(), Trust::default(), room)
-    }
-
-    fn made(servers: Vec<SocketAddr>, trust: Trust, room: usize) -> Bench {
         let hosts = Arc::new(Hosts::default());
         let config = ResolverConfig { servers, try_ms: 2_000, rounds: 1, rotate: false, hosts };
-        Bench { driver: Driver::new(Clock::start(), trust, config, room).unwrap() }
+        Bench { driver: Driver::new(Clock::start(), trust, config, 1_024).unwrap() }
     }
 
     /// Starts a probe that the results call by `slot`.

@@ -8,7 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use engine::attempt::Attempt;
+use engine::clock::Clock;
 use engine::farm::wide::{Play, WideFarm};
+use engine::net::driver::Driver;
+use engine::net::resolve::{Hosts, ResolverConfig};
 use engine::net::trust::Trust;
 use engine::sample::CheckResult;
 use probes::outcome::Failure;
@@ -159,7 +162,10 @@ fn a_target_that_is_gone_is_down_though_its_connection_was_kept() {
 #[test]
 fn kept_connections_make_room_for_probes() {
     let targets: Vec<_> = (0..3).map(|_| Target::new(Manners::Keeps)).collect();
-    let mut bench = Bench::with_room(2);
+    let hosts = Arc::new(Hosts::default());
+    let config = ResolverConfig { servers: vec![], try_ms: 1, rounds: 1, rotate: false, hosts };
+    let driver = Driver::new(Clock::start(), Trust::default(), config, 2).unwrap();
+    let mut bench = Bench { driver };
     for target in &targets {
         assert!(is_over_a_new_connection(&bench.check(&target.spec(), LONG_MS)));
     }

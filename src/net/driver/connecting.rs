@@ -62,8 +62,6 @@ impl Driver {
 
     /// The address is known: opens the connection or sends the echo request.
     fn connect(&mut self, place: u32, ip: IpAddr, scope: u32) {
-        // The time of this connect, not of the turn: hundreds begin in one.
-        let now = self.clock.now();
         let Some(flight) = self.flights.get(place) else { return };
         flight.address = Some(ip);
         if self.egress.as_ref().is_some_and(|egress| !egress.allows(ip)) {
@@ -73,6 +71,8 @@ impl Driver {
         if matches!(*flight.spec, ProbeSpec::Icmp(_)) {
             return self.queue_echo(place, ip, scope);
         }
+        // The time of this connect, not of the turn: hundreds begin in one.
+        let now = self.clock.now();
         self.share_deadline(place, now);
         let Some(flight) = self.flights.get(place) else { return };
         let port = flight.hop.as_ref().map_or_else(|| flight.spec.port(), |hop| hop.url.port);

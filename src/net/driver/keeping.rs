@@ -1,4 +1,5 @@
-//! What one exchange leaves for the next: its connection (`keep_alive`), its session (`tls_resume`).
+//! What an exchange leaves for the next: its connection (`keep_alive`), its session
+//! (`tls_resume`).
 //!
 //! Owns: when something is kept, when it is used, and that it is never the reason of a failure:
 //! what goes wrong with it is asked again over a connection of its own. Monitors that ask for
