@@ -125,13 +125,9 @@ impl Run<'_> {
             Err(error) => return Err(failed(ended_early(engine, error))),
         };
         let started = || log_started(&options, address);
-        let mut feed = match &origin {
-            Origin::Demo(..) => Some(
-                Feed::start(&options.data_dir, address, engine.published(), style.clone())
-                    .map_err(failed)?,
-            ),
-            Origin::File(_) | Origin::Table(_) => None,
-        };
+        let watched = matches!(&origin, Origin::Demo(..));
+        let watch = || Feed::start(&options.data_dir, address, engine.published(), style.clone());
+        let mut feed = watched.then(watch).transpose().map_err(failed)?;
         let until = args.duration.map(|duration| std::time::Instant::now() + duration);
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
@@ -360,12 +356,17 @@ fn log_applied(applied: &Applied) {
 
 fn log_transitions(transitions: Vec<Transition>) {
     for change in transitions {
+        let marks = change.marks.names().join(",");
+        if !change.is_change() {
+            tracing::info!(monitor = change.monitor.0, marks, "marks");
+            continue;
+        }
         tracing::info!(
             monitor = change.monitor.0,
             from = change.from.name(),
             to = change.to.name(),
             reason = change.code.name(),
-            marks = change.marks.names().join(","),
+            marks,
             "verdict"
         );
     }

@@ -47,10 +47,12 @@ impl Fleet {
         let index = self.index();
         for batch in batches {
             index.take(batch);
-            if !batch.transitions.is_empty() {
+            let changed = batch.transitions.iter().filter(|change| change.is_change());
+            let changed: Vec<MonitorId> = changed.map(|change| change.monitor).collect();
+            if !changed.is_empty() {
                 let mut changes = self.changes();
-                changes.count += batch.transitions.len() as u64;
-                changes.monitors.extend(batch.transitions.iter().map(|change| change.monitor));
+                changes.count += changed.len() as u64;
+                changes.monitors.extend(changed);
                 let surplus = changes.monitors.len().saturating_sub(LIVE_CHANGES_MAX);
                 changes.monitors.drain(..surplus);
             }
@@ -186,7 +188,7 @@ impl Index {
                 latest[place.at].take(sample);
             }
         }
-        for change in &batch.transitions {
+        for change in batch.transitions.iter().filter(|change| change.is_change()) {
             if let Some(place) = self.place(change.monitor) {
                 self.verdicts[place.at].store(change.to as u8, Ordering::Relaxed);
                 latest[place.at].changed_ms = change.at_ms;
