@@ -97,7 +97,7 @@ fn exchange(target: &Target, wall: u64, resume: Resume) -> (Tls<Http>, Outcome, 
     (probe, outcome, server.handshake_kind().unwrap())
 }
 
-fn session(target: &Target) -> Session {
+fn session(target: &Target) -> Box<Session> {
     let (mut probe, outcome, kind) = exchange(target, WALL, Resume::Next);
     assert!(outcome.is_good(), "{outcome:?}");
     assert_eq!(kind, HandshakeKind::Full);

@@ -199,7 +199,7 @@ impl Stream {
     }
 
     /// The TLS session for the next connection, where one is to be kept.
-    pub fn take_session(&mut self) -> Option<Session> {
+    pub fn take_session(&mut self) -> Option<Box<Session>> {
         match &mut self.machine {
             AnyMachine::Https(tls) => tls.take_session(),
             _ => None,

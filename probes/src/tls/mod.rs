@@ -52,7 +52,7 @@ pub enum Resume {
     /// A full handshake; its session is kept.
     Next,
     /// The handshake resumes this session, where the target still knows it.
-    This(Session),
+    This(Box<Session>),
 }
 
 /// How far the exchange is.
@@ -119,7 +119,10 @@ impl<M: Machine> Tls<M> {
         let (keeper, resumed) = match resume {
             Resume::Never => (None, None),
             Resume::Next => (Some(Keeper::default()), None),
-            Resume::This(Session { kept, seen }) => (Some(Keeper::holding(kept)), Some(seen)),
+            Resume::This(session) => {
+                let Session { kept, seen } = *session;
+                (Some(Keeper::holding(kept)), Some(seen))
+            }
         };
         let keeper = keeper.map(Arc::new);
         let (client, recorder) = config.for_one(wall_unix_s, keeper.clone());
@@ -149,10 +152,10 @@ impl<M: Machine> Tls<M> {
     }
 
     /// The session for the next connection; asked for when the exchange is over.
-    pub fn take_session(&mut self) -> Option<Session> {
+    pub fn take_session(&mut self) -> Option<Box<Session>> {
         let seen = self.seen.clone()?;
         let kept = self.keeper.as_ref()?.with(std::mem::take::<Kept>);
-        kept.can_resume().then_some(Session { kept, seen })
+        kept.can_resume().then(|| Box::new(Session { kept, seen }))
     }
 
     /// True where what is known of the certificate still counts at `wall_unix_s`: the connection

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use probes::spec::HttpSpec;
-use probes::tls::Resume;
+use probes::tls::{Resume, Session};
 use probes::{Failure, Nanos, Outcome};
 
 use crate::clock::wall_millis;
@@ -24,7 +24,7 @@ use crate::net::stream::Stream;
 pub(super) struct Keeping {
     peers: Peers,
     connections: Pool<Stream>,
-    sessions: Pool<probes::tls::Session>,
+    sessions: Pool<Box<Session>>,
     /// Exchanges that were begun anew because what was kept was of no use.
     anew: u64,
 }
