@@ -99,6 +99,15 @@ pub const CONNECT_ADDRESSES_MAX: usize = 8;
 /// Shortest time one of several addresses is given to connect, in milliseconds: a round trip round
 /// the world, as RFC 8305 section 5 waits before the next one.
 pub const CONNECT_SHARE_MS_MIN: u64 = 250;
+/// Longest time that a connection is kept without an exchange, in milliseconds: less than the 75 s
+/// after which nginx closes one, and NAT on the way forgets it.
+pub const CONNECTION_IDLE_MS_MAX: u64 = 65_000;
+/// Longest interval of a monitor that keeps its connection, in milliseconds: a longer one would
+/// find it closed each time.
+pub const KEEP_ALIVE_INTERVAL_MS_MAX: u64 = 60_000;
+const _: () = assert!(KEEP_ALIVE_INTERVAL_MS_MAX < CONNECTION_IDLE_MS_MAX);
+/// TLS sessions that a shard keeps, in sessions of about 4 KiB: 64 MiB at most.
+pub const TLS_SESSIONS_MAX: usize = 16_384;
 /// Commands that a shard takes in one turn, of up to `COMMAND_MONITORS_MAX` monitors each: the
 /// sockets are looked at in between.
 pub const COMMANDS_PER_TURN_MAX: usize = 8;
