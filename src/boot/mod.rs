@@ -4,7 +4,6 @@
 //! what is left; each step has a deadline. Blocks: the control thread calls it.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,10 +17,9 @@ use crate::config::guard::GuardPlan;
 use crate::config::{Entry, Loaded};
 use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
-use crate::ids::MonitorId;
+use crate::ids::{IdSet, MonitorId};
 use crate::limits::{
-    COMMAND_MONITORS_MAX, DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX,
-    STORE_STOP_MS_MAX,
+    DRAIN_MS_MAX, FLEET_READ_ROWS, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
@@ -33,6 +31,8 @@ use crate::net::trust::{Trust, TrustError};
 use crate::sample::Transition;
 use crate::store::spool::Spool;
 use crate::store::{NewMonitor, Retention, StoreCounters, StoreError, StoreHandle, StoreThread};
+
+mod adopt;
 
 pub mod backend;
 
@@ -127,8 +127,8 @@ pub struct Engine {
     handle: StoreHandle,
     counters: Arc<StoreCounters>,
     trust: Trust,
-    /// A hash of each monitor that runs, so that a reload touches only what changed.
-    running: HashMap<MonitorId, u64>,
+    /// What runs: the state of these is with their shards.
+    running: IdSet,
     marking: Marking,
 }
 
@@ -176,7 +176,7 @@ impl Engine {
             handle,
             counters,
             trust,
-            running: HashMap::new(),
+            running: IdSet::default(),
         })
     }
 
@@ -206,7 +206,7 @@ impl Engine {
         applied.added = report.added;
         applied.changed = report.changed;
         applied.removed = report.removed.len();
-        let parents = self.marking.plan(source, plan, &report.ids);
+        let ids = report.ids.clone();
         let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
         for (id, monitor) in report.ids.into_iter().zip(good) {
             match (id, monitor) {
@@ -218,50 +218,56 @@ impl Engine {
         applied.running = monitors.len();
         self.remove(&gone)?;
         self.assign(monitors)?;
+        self.mark(source, plan, &ids)?;
+        Ok(applied)
+    }
+
+    /// Takes the plan of a source, and what is known of those that others depend on.
+    fn mark(
+        &mut self,
+        source: &str,
+        plan: Plan,
+        ids: &[Option<MonitorId>],
+    ) -> Result<(), EngineError> {
+        let parents = self.marking.plan(source, plan, ids);
         if !parents.is_empty() {
             let known = self.handle.states(Some(parents))?;
             self.marking.seed(known.into_iter().map(|(id, state)| (id, state.verdict)));
         }
-        Ok(applied)
+        Ok(())
     }
 
-    /// Runs these monitors: sends what is new or changed to the shards.
+    /// Sends these monitors to their shards, with what is known of those that are new. In parts:
+    /// the first are checked while the last are on their way.
     fn assign(&mut self, monitors: Vec<Monitor>) -> Result<(), EngineError> {
-        let is_new = |monitor: &&Monitor| !self.running.contains_key(&monitor.id);
-        let new: Vec<_> = monitors.iter().filter(is_new).map(|monitor| monitor.id).collect();
-        let states = match (new.is_empty(), self.running.is_empty()) {
-            (true, _) => HashMap::new(),
-            (false, true) => self.handle.states(None)?,
-            (false, false) => self.handle.states(Some(new))?,
-        };
-        let mut assigns = monitors.into_iter().map(|monitor| {
-            let state = states.get(&monitor.id).copied().unwrap_or_default();
-            Assign { monitor, state }
-        });
-        // In parts: the first are checked while the last are on their way.
+        let mut monitors = monitors.into_iter();
         loop {
-            let part: Vec<_> = assigns.by_ref().take(COMMAND_MONITORS_MAX).collect();
+            let part: Vec<_> = monitors.by_ref().take(FLEET_READ_ROWS).collect();
             if part.is_empty() {
                 return Ok(());
             }
-            self.upsert(part)?;
+            let new = part.iter().map(|monitor| monitor.id);
+            let new: Vec<_> = new.filter(|id| !self.running.contains(*id)).collect();
+            let states = match new.is_empty() {
+                true => HashMap::new(),
+                false => self.handle.states(Some(new))?,
+            };
+            let assigns = part.into_iter().map(|monitor| {
+                let state = states.get(&monitor.id).copied().unwrap_or_default();
+                Assign { monitor, state }
+            });
+            self.upsert(assigns.collect())?;
         }
     }
 
-    /// Adds these monitors, or changes those that run; equal ones are not touched.
+    /// Adds these monitors, or changes those that run; their shards leave equal ones alone.
     ///
     /// # Errors
     ///
     /// A shard has ended.
     pub fn upsert(&mut self, assigns: Vec<Assign>) -> Result<(), EngineError> {
-        let mut changed = Vec::with_capacity(assigns.len());
-        for assign in assigns {
-            let hash = hash_of(&assign.monitor);
-            if self.running.insert(assign.monitor.id, hash) != Some(hash) {
-                changed.push(assign);
-            }
-        }
-        self.shards.assign(changed).map_err(|_| EngineError::ShardsDied)
+        assigns.iter().for_each(|assign| self.running.insert(assign.monitor.id));
+        self.shards.assign(assigns).map_err(|_| EngineError::ShardsDied)
     }
 
     /// Takes these monitors away.
@@ -270,9 +276,7 @@ impl Engine {
     ///
     /// A shard has ended.
     pub fn remove(&mut self, monitors: &[MonitorId]) -> Result<(), EngineError> {
-        for id in monitors {
-            self.running.remove(id);
-        }
+        monitors.iter().for_each(|id| self.running.remove(*id));
         self.marking.forget(monitors);
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
@@ -427,13 +431,6 @@ impl Engine {
         }
         Ok(store.join()?)
     }
-}
-
-/// A hash that tells one definition from another: the chance that it misses a change is 2^-64.
-fn hash_of(monitor: &Monitor) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    monitor.hash(&mut hasher);
-    hasher.finish()
 }
 
 /// Starts the guard where there is one.

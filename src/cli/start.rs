@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::alert::Alerts;
 use crate::api::v1::writes;
 use crate::boot::backend::Backend;
-use crate::boot::{Applied, Engine, Options};
+use crate::boot::{Applied, Engine, EngineError, Options};
 use crate::cli::api_setup::{self, SetupError};
 use crate::cli::args::StartArgs;
 use crate::cli::feed::Feed;
@@ -208,17 +208,26 @@ impl Filler<'_> {
         if let Some(logs) = logs.cloned() {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
-        let added = api_setup::added(&*served.v1.readers, interner);
+        let readers = Arc::clone(&served.v1.readers);
+        let mut adopt = |engine: &mut Engine| -> Result<(), EngineError> {
+            let applied = engine.adopt(writes::SOURCE, &mut *readers.open()?, interner)?;
+            if applied.running + applied.bad.len() > 0 {
+                log_applied(&applied);
+            }
+            Ok(())
+        };
         let Origin::Table(database) = origin else {
             log_applied(&engine.apply(SOURCE, loaded)?);
-            apply_added(engine, added?)?;
+            adopt(engine)?;
             logs.into_iter().for_each(|logs| tell_facts(logs, options));
             return Ok((served, None));
         };
-        match added {
-            Ok(added) => apply_added(engine, added)?,
+        match adopt(engine) {
             // The server may be away: the rows of the table are known from a copy, these are not.
-            Err(error) => tracing::warn!(%error, "monitors added over the API do not run yet"),
+            Err(EngineError::Store(error)) => {
+                tracing::warn!(%error, "monitors added over the API do not run yet");
+            }
+            adopted => adopted?,
         }
         logs.into_iter().for_each(|logs| tell_facts(logs, options));
         let deltas = DeltaTimes::default();
@@ -237,14 +246,6 @@ impl Filler<'_> {
         served.counts = Box::new(move || counters.by_name());
         Ok((served, Some(rows)))
     }
-}
-
-/// Runs the monitors that were added over the API.
-fn apply_added(engine: &mut Engine, added: Loaded) -> Result<(), SetupError> {
-    if !added.monitors.is_empty() {
-        log_applied(&engine.apply(writes::SOURCE, added)?);
-    }
-    Ok(())
 }
 
 fn hist_plan(settled: &Settled) -> Plan {
