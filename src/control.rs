@@ -220,13 +220,17 @@ async fn watch(
                 (control.reload)(engine);
                 fleet.outdate();
             }
-            Event::Change(pending) => {
-                pending.make(|change| match change {
-                    Change::Upsert(assigns) => engine.upsert(assigns),
-                    Change::Remove(monitors) => engine.remove(&monitors),
-                })?;
-                fleet.outdate();
-            }
+            Event::Change(pending) => pending.make(|change| match change {
+                Change::Upsert(assigns) => {
+                    fleet.outdate();
+                    engine.upsert(assigns)
+                }
+                Change::Remove(monitors) => {
+                    fleet.outdate();
+                    engine.remove(&monitors)
+                }
+                Change::CheckNow(monitors) => engine.check_now(&monitors),
+            })?,
             Event::Stop => break,
             Event::Dump => control.histograms.dump_now(),
             Event::Tick => {

@@ -3,6 +3,10 @@
 //! Owns: numbers. A bound that users may change is the default of a setting; the others are part
 //! of the design and name what they protect.
 
+mod pages;
+
+pub use pages::*;
+
 /// Length of a scheduler tick, in milliseconds.
 ///
 /// All checks due in a tick start together: waking a parked thread costs 120 to 150 µs of CPU, so
@@ -190,6 +194,12 @@ pub const ALERT_EXPIRE_MS: u64 = 24 * 3_600_000;
 pub const ALERT_WAITING_MAX: u64 = 100_000;
 /// Age at which notices that are done with are deleted, in milliseconds.
 pub const ALERT_KEEP_MS: u64 = 24 * 3_600_000;
+/// What is held by a mark is looked at again after this time, in milliseconds, where nobody says
+/// before that the mark is gone.
+pub const ALERT_HELD_LOOK_MS: u64 = 60_000;
+/// The notice of a monitor waits so long for the next check of what it depends on, and for its own
+/// after that came back, in milliseconds; then it is told as it stands. Two usual intervals.
+pub const ALERT_KIN_WAIT_MS: u64 = 120_000;
 /// Age at which changes are forgotten that were taken, in milliseconds: older than what a spool
 /// holds.
 pub const ALERT_SEEN_MS: u64 = 8 * 24 * 3_600_000;

@@ -2,11 +2,17 @@
 
 #[path = "api/browser.rs"]
 mod browser;
+#[path = "api/contract.rs"]
+mod contract;
 #[path = "api/hostile.rs"]
 mod hostile;
 #[path = "api/made.rs"]
 mod made;
 #[path = "api/page.rs"]
 mod page;
+#[path = "api/scene.rs"]
+mod scene;
+#[path = "api/status.rs"]
+mod status;
 #[path = "api/v1.rs"]
 mod v1;

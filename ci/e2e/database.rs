@@ -161,6 +161,21 @@ fn a_change_of_a_row_reaches_a_running_engine() {
     engine.stop();
 }
 
+#[test]
+fn a_change_of_force_restart_checks_the_monitor_at_once() {
+    let place = Place::new();
+    place.rows(1, 3_600);
+    let engine = place.start(&[]);
+    let force = || place.sql("UPDATE monitor_items SET \"forceRestart\" = NOT \"forceRestart\"");
+    place.sql("UPDATE monitor_items SET \"forceRestart\" = false");
+    eventually("the row", || (engine.metrics().sum("engine_feed_rows", "") == 1.0).then_some(()));
+    force();
+    place.wait_checks("a check by force", 1);
+    force();
+    place.wait_checks("one more", 2);
+    engine.stop();
+}
+
 /// Checks that were started since the start.
 fn started(engine: &Engine) -> f64 {
     engine.metrics().sum("engine_checks_started_total", "")

@@ -44,9 +44,12 @@ pub mod prober;
 
 pub mod shards;
 
+pub mod standing;
+
 use backend::Backend;
 use marking::{Marking, Plan};
 use shards::{Common, ShardError, Shards};
+use standing::Standing;
 
 /// The folder of the spool in the data folder.
 const SPOOL_FOLDER: &str = "spool";
@@ -165,8 +168,9 @@ impl Engine {
         let shards = Shards::start(&options.cpus, &common, sink)?;
         let guard_counts = Arc::default();
         let guard = start_guard(options, common, &guard_counts).map_err(EngineError::Guard)?;
-        let marking = Marking::default();
-        handle.tap(marking.tap())?;
+        let marking = Marking::starting();
+        let standing = marking.standing();
+        handle.tap(move |batches| standing.record(batches))?;
         Ok(Engine {
             shards,
             marking,
@@ -281,6 +285,15 @@ impl Engine {
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
 
+    /// Checks these monitors now, beside their schedule.
+    ///
+    /// # Errors
+    ///
+    /// A shard has ended.
+    pub fn check_now(&self, monitors: &[MonitorId]) -> Result<(), EngineError> {
+        self.shards.check_now(monitors).map_err(|_| EngineError::ShardsDied)
+    }
+
     /// Marks the monitors whose window of maintenance begins or ends, and those behind something
     /// that went down or came up. Call it at least once a second.
     ///
@@ -359,6 +372,11 @@ impl Engine {
         if let Some(guard) = &self.guard {
             guard.on_change(Box::new(tell));
         }
+    }
+
+    /// What stands against telling of monitors: windows of maintenance, and what is down.
+    pub fn standing(&self) -> Standing {
+        self.marking.standing()
     }
 
     /// Where the snapshots of the shards are found.

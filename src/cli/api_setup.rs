@@ -98,6 +98,7 @@ pub fn served(
         histograms,
         probing: probing(settled)?,
         tail,
+        status: Arc::default(),
         clock: wall_millis,
     };
     let legacy = Legacy {

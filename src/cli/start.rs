@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::alert::Alerts;
+use crate::api::v1::status::Pages;
 use crate::api::v1::writes;
 use crate::boot::backend::Backend;
 use crate::boot::{Applied, Engine, EngineError, Options};
@@ -141,11 +142,12 @@ impl Run<'_> {
                 || silent
                 || until.is_some_and(|until| std::time::Instant::now() >= until)
         };
+        let pages = Arc::clone(&served.v1.status);
         let reloads = Arc::new(Reloads::default());
         reloads.tell(true, wall_millis());
         let told = Arc::clone(&reloads);
         let reload = |engine: &mut Engine| {
-            told.tell(reload(engine, &origin, &settled, interner), wall_millis());
+            told.tell(reload(engine, &origin, &settled, interner, &pages), wall_millis());
             alerts.iter().for_each(|alerts| alerts.teller().monitors_changed());
             logs.into_iter().for_each(|logs| tell_facts(logs, &options));
         };
@@ -208,6 +210,7 @@ impl Filler<'_> {
         if let Some(logs) = logs.cloned() {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
+        served.v1.status.set(&loaded.status_pages, &loaded.maintenance);
         let readers = Arc::clone(&served.v1.readers);
         let mut adopt = |engine: &mut Engine| -> Result<(), EngineError> {
             let applied = engine.adopt(writes::SOURCE, &mut *readers.open()?, interner)?;
@@ -306,6 +309,7 @@ fn reload(
     origin: &Origin,
     settled: &Settled,
     interner: &mut Interner,
+    pages: &Pages,
 ) -> bool {
     if let Origin::Table(database) = origin {
         tracing::info!("nothing to reload: {database} is followed as it changes");
@@ -327,8 +331,12 @@ fn reload(
         tracing::error!(problems = problems.len(), "reload refused, everything goes on as before");
         return false;
     }
+    let (shown, windows) = (loaded.status_pages.clone(), loaded.maintenance.clone());
     match engine.apply(SOURCE, loaded) {
-        Ok(applied) => log_applied(&applied),
+        Ok(applied) => {
+            pages.set(&shown, &windows);
+            log_applied(&applied);
+        }
         Err(error) => {
             tracing::error!("reload failed: {error}");
             return false;
@@ -353,12 +361,17 @@ fn log_applied(applied: &Applied) {
 
 fn log_transitions(transitions: Vec<Transition>) {
     for change in transitions {
+        let marks = change.marks.names().join(",");
+        if !change.is_change() {
+            tracing::info!(monitor = change.monitor.0, marks, "marks");
+            continue;
+        }
         tracing::info!(
             monitor = change.monitor.0,
             from = change.from.name(),
             to = change.to.name(),
             reason = change.code.name(),
-            marks = change.marks.names().join(","),
+            marks,
             "verdict"
         );
     }

@@ -92,7 +92,8 @@ impl Draft {
         self.check_windows();
         let maintenance = self.maintenance.into_iter().map(|(window, _)| window).collect();
         let (settings, channels, monitors) = (self.settings, self.channels, self.monitors);
-        let loaded = Loaded { settings, channels, monitors, maintenance };
+        let status_pages = self.pages;
+        let loaded = Loaded { settings, channels, monitors, maintenance, status_pages };
         if self.problems.is_empty() {
             return Ok(loaded);
         }

@@ -17,7 +17,7 @@ use serde_json::{Map, Value};
 
 use crate::limits::{
     CHANNELS_MAX, CONFIG_BYTES_MAX, CONFIG_FOREIGN_BYTES_MAX, CONFIG_MONITOR_BYTES_MAX,
-    MAINTENANCE_WINDOWS_MAX,
+    MAINTENANCE_WINDOWS_MAX, STATUS_PAGES_MAX,
 };
 use crate::monitor::row::{Checked, Interner, MonitorRow, RowError};
 
@@ -26,6 +26,7 @@ pub mod database;
 mod finish;
 pub mod guard;
 pub mod maintenance;
+pub mod pages;
 mod parents;
 mod settings;
 mod yaml;
@@ -35,6 +36,7 @@ pub use yaml::Place;
 
 use channels::ChannelSpec;
 use maintenance::Window;
+use pages::StatusPage;
 use yaml::{Data, Event, Events, Node, SyntaxError};
 
 /// One thing that is wrong, and where.
@@ -119,6 +121,8 @@ pub struct Loaded {
     pub monitors: Vec<Entry>,
     /// Windows of maintenance.
     pub maintenance: Vec<Window>,
+    /// Public pages.
+    pub status_pages: Vec<StatusPage>,
 }
 
 impl Loaded {
@@ -207,6 +211,10 @@ fn distinct<'a>(problems: impl Iterator<Item = &'a Problem>) -> Vec<&'a Problem>
     problems.filter(|problem| seen.insert(key(problem))).collect()
 }
 
+/// The keys of a file.
+const KEYS: &[&str] =
+    &["monitors", "defaults", "settings", "guard", "maintenance", "channels", "status_pages"];
+
 /// Where the value of a key stands, else the map that lacks it.
 fn place_within(map: &Node, key: &str) -> Place {
     let Data::Map(entries) = &map.data else { return map.place };
@@ -254,6 +262,7 @@ struct Draft {
     dependent: HashMap<usize, Place>,
     /// Windows of maintenance, and where each names its monitors.
     maintenance: Vec<(Window, Place)>,
+    pages: Vec<StatusPage>,
     /// What is wrong outside of monitors.
     problems: Vec<Problem>,
 }
@@ -294,6 +303,10 @@ impl Draft {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_maintenance(&node);
                 }
+                "status_pages" => {
+                    let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
+                    self.read_pages(&node);
+                }
                 "channels" => {
                     let node = events.node(CONFIG_MONITOR_BYTES_MAX)?;
                     self.read_channels(&node);
@@ -303,9 +316,7 @@ impl Draft {
                     self.read_guard(&node);
                 }
                 _ => {
-                    let known =
-                        ["monitors", "defaults", "settings", "guard", "maintenance", "channels"];
-                    let error = RowError::unknown_key(&key, &known);
+                    let error = RowError::unknown_key(&key, KEYS);
                     self.problems.push(self.problem(at, error));
                     events.node(CONFIG_MONITOR_BYTES_MAX)?;
                 }
@@ -451,14 +462,8 @@ impl Draft {
     }
 
     fn read_maintenance(&mut self, node: &Node) {
-        let windows = match &node.data {
-            Data::Null => return,
-            Data::List(windows) if windows.len() <= MAINTENANCE_WINDOWS_MAX => windows,
-            _ => {
-                let fix = format!("write a list of at most {MAINTENANCE_WINDOWS_MAX} windows");
-                let error = RowError::new("maintenance", "", "is no list, or too long", fix);
-                return self.problems.push(self.problem(node.place, error));
-            }
+        let Some(windows) = self.items("maintenance", node, MAINTENANCE_WINDOWS_MAX) else {
+            return;
         };
         for window in windows {
             let mut draft = maintenance::Draft::default();
@@ -473,6 +478,41 @@ impl Draft {
                     self.maintenance.push((read, place));
                 }
                 Err(errors) => self.refuse(errors, &places, window.place),
+            }
+        }
+    }
+
+    fn read_pages(&mut self, node: &Node) {
+        let Some(pages) = self.items("status_pages", node, STATUS_PAGES_MAX) else { return };
+        for page in pages {
+            let mut draft = pages::Draft::default();
+            let (places, well) =
+                self.read_map("status_pages", page, |key, value| draft.set(key, value));
+            if !well {
+                continue;
+            }
+            match draft.finish() {
+                Ok(read) if self.pages.iter().any(|known| known.slug == read.slug) => {
+                    let problem = "is the slug of another page too";
+                    let error = RowError::new("slug", &read.slug, problem, "write another one");
+                    self.refuse(vec![error], &places, page.place);
+                }
+                Ok(read) => self.pages.push(read),
+                Err(errors) => self.refuse(errors, &places, page.place),
+            }
+        }
+    }
+
+    /// The items of a list of at most `max`; `None` where it is none, which is noted.
+    fn items<'a>(&mut self, of: &str, node: &'a Node, max: usize) -> Option<&'a [Node]> {
+        match &node.data {
+            Data::Null => None,
+            Data::List(items) if items.len() <= max => Some(items),
+            _ => {
+                let fix = format!("write a list of at most {max}");
+                let error = RowError::new(of, "", "is no list, or too long", fix);
+                self.problems.push(self.problem(node.place, error));
+                None
             }
         }
     }
@@ -507,15 +547,7 @@ impl Draft {
     }
 
     fn read_channels(&mut self, node: &Node) {
-        let items = match &node.data {
-            Data::Null => return,
-            Data::List(items) if items.len() <= CHANNELS_MAX => items,
-            _ => {
-                let fix = format!("write a list of at most {CHANNELS_MAX} channels");
-                let error = RowError::new("channels", "", "is no list of channels", fix);
-                return self.problems.push(self.problem(node.place, error));
-            }
-        };
+        let Some(items) = self.items("channels", node, CHANNELS_MAX) else { return };
         for item in items {
             let mut problems = Vec::new();
             let value = self.value(item, &mut problems);

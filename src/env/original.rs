@@ -88,6 +88,13 @@ pub struct TimeSeries {
     pub metrics: bool,
 }
 
+impl Default for TimeSeries {
+    fn default() -> TimeSeries {
+        let schema = SCHEMA_DEFAULT.to_owned();
+        TimeSeries { enabled: false, schema, checks: true, metrics: true }
+    }
+}
+
 /// What the original's variables say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Original {
@@ -197,11 +204,12 @@ impl Original {
             .number("ASYNC_CHECK_INTERVAL", INTERVAL_MS_MIN / second..=INTERVAL_MS_MAX / second)
             .map(|seconds| seconds * second);
         let text = |name: &str| env.value(name).map(str::to_owned);
+        let usual = TimeSeries::default();
         let time_series = TimeSeries {
-            enabled: reader.truth("TIMESCALEDB_ENABLED", false),
-            schema: text("TIMESCALEDB_SCHEMA").unwrap_or_else(|| SCHEMA_DEFAULT.to_owned()),
-            checks: reader.truth("TIMESCALEDB_LOG_CHECKS", true),
-            metrics: reader.truth("TIMESCALEDB_LOG_METRICS", true),
+            enabled: reader.truth("TIMESCALEDB_ENABLED", usual.enabled),
+            schema: text("TIMESCALEDB_SCHEMA").unwrap_or(usual.schema),
+            checks: reader.truth("TIMESCALEDB_LOG_CHECKS", usual.checks),
+            metrics: reader.truth("TIMESCALEDB_LOG_METRICS", usual.metrics),
         };
         let alerting = Alerting::read(env, &mut reader.notes);
         let set = |names: &[&str]| names.iter().any(|name| env.get(name).is_some());

@@ -336,7 +336,7 @@ impl Feeder<'_> {
 
     /// Tells the shards and the log.
     async fn tell(&mut self, step: Step) -> Result<(), ControlGone> {
-        let Step { fresh, facts, upserts, new, removes, gone, .. } = step;
+        let Step { fresh, facts, upserts, new, check_now, removes, gone, .. } = step;
         let counters = self.counters;
         let changed = (fresh.len() + gone.len()) as u64;
         counters.changed.fetch_add(changed, Ordering::Relaxed);
@@ -360,7 +360,11 @@ impl Feeder<'_> {
             let state = states.get(&monitor.id).copied().unwrap_or_default();
             Assign { monitor, state }
         });
-        self.links.changes.apply(Change::Upsert(assigns.collect())).await
+        self.links.changes.apply(Change::Upsert(assigns.collect())).await?;
+        match check_now.is_empty() {
+            true => Ok(()),
+            false => self.links.changes.apply(Change::CheckNow(check_now)).await,
+        }
     }
 }
 

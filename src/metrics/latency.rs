@@ -19,7 +19,10 @@ use crate::monitor::Kind;
 use crate::sample::{CheckResult, Sample};
 
 /// One duration of a check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "snake_case")]
 #[repr(u8)]
 pub enum Measure {
     /// Name to address.

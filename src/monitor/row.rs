@@ -86,12 +86,12 @@ impl std::error::Error for RowError {}
 pub type Headers = BTreeMap<String, Vec<String>>;
 
 macro_rules! monitor_row {
-    ($( $(#[$doc:meta])* $field:ident = $key:literal: $written:ty; )*) => {
+    ($( $(#[$doc:meta])* $field:ident = $key:tt: $written:ty; )*) => {
         /// Everything a user may write about one monitor. In JSON an object with these keys.
         ///
         /// Reading it from JSON gives all errors at once and refuses unknown keys.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-        #[serde(try_from = "Map<String, Value>")]
+        #[serde(try_from = "Map<String, Value>", deny_unknown_fields)]
         pub struct MonitorRow { $(
             $(#[$doc])*
             #[serde(rename = $key, skip_serializing_if = "Option::is_none")]

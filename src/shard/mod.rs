@@ -130,6 +130,11 @@ impl Shard {
                     self.mark(id, mark, on, now);
                 }
             }
+            Command::CheckNow(ids) => {
+                for id in ids {
+                    self.check_now(id, now);
+                }
+            }
             Command::Drain | Command::Quit => self.drain(),
         }
     }
@@ -363,6 +368,29 @@ impl Shard {
         self.table.remove(slot);
     }
 
+    /// Makes a check due beside the schedule, whose phase stays. The tick of the last check, and
+    /// one at which the next is due, are left to those: a due time has one sample.
+    fn check_now(&mut self, id: MonitorId, now: Now) {
+        let Some(slot) = self.table.slot(id) else { return };
+        let Some((hot, monitor)) = self.table.get(slot) else { return };
+        let is_free = hot.activity == Activity::Idle && hot.due < now.tick;
+        let comes = self.wheel.due(slot.0).is_some_and(|due| due <= now.tick);
+        if is_free && !comes && !monitor.paused && !self.draining {
+            self.wait(slot, now.tick);
+        }
+    }
+
+    /// Puts a new check into the line of those that are due.
+    fn wait(&mut self, slot: Slot, due: Tick) {
+        let waiting = Waiting { slot: self.table.reference(slot), due };
+        let Some((hot, _)) = self.table.get_mut(slot) else { return };
+        hot.due = due;
+        hot.attempts = 0;
+        hot.confirms = false;
+        hot.activity = Activity::Waiting;
+        self.due.push(waiting, doubt::is_doubtful(hot));
+    }
+
     fn on_due(&mut self, slot: Slot, due: Tick, now: Now) {
         let Some((hot, monitor)) = self.table.get(slot) else { return };
         let interval = interval_ticks(monitor.timing.interval_ms);
@@ -383,16 +411,7 @@ impl Shard {
             Activity::InFlight | Activity::Retrying => Missed::Overrun,
             Activity::Waiting => Missed::Capacity,
             Activity::Idle if late_ms > STALL_MS => Missed::Stall,
-            Activity::Idle => {
-                let waiting = Waiting { slot: self.table.reference(slot), due };
-                let Some((hot, _)) = self.table.get_mut(slot) else { return };
-                hot.due = due;
-                hot.attempts = 0;
-                hot.confirms = false;
-                hot.activity = Activity::Waiting;
-                self.due.push(waiting, doubt::is_doubtful(hot));
-                return;
-            }
+            Activity::Idle => return self.wait(slot, due),
         };
         self.miss(slot, due, missed);
     }

@@ -127,8 +127,8 @@ async fn every_error_is_problem_json_that_names_the_field() {
         ("/monitors?limit=many", 400, "limit", "invalid digit"),
         ("/monitors?tags=eu", 400, "tags", "unknown parameter"),
         ("/monitors?verdict=dead", 400, "verdict", "unknown variant"),
-        ("/monitors?cursor=x", 400, "cursor", "begin at the first page"),
-        ("/monitors?cursor=0-99", 400, "cursor", "begin at the first page"),
+        ("/monitors?cursor=x", 400, "cursor", "is not the `next` of a page"),
+        ("/monitors?cursor=0-99", 404, "cursor", "begin at the first page"),
         ("/monitors/x", 400, "id", "\"x\" is not the number"),
         ("/monitors/1/history?from_ms=5&to_ms=5", 400, "from_ms", "not before"),
         ("/monitors/1/history?steps=501", 400, "steps", "501 is not in"),
@@ -294,6 +294,7 @@ async fn a_monitor_is_added_changed_paused_and_removed_and_its_shard_is_told_eac
                 )
             }
             Change::Remove(ids) => format!("{ids:?} removed"),
+            Change::CheckNow(ids) => format!("{ids:?} checked"),
         })
         .collect();
     let wanted = [
@@ -369,7 +370,7 @@ async fn a_stream_of_rows_is_taken_line_by_line_in_any_pieces_and_may_be_sent_ag
 }
 
 /// A database that is away.
-struct Away;
+pub struct Away;
 
 impl OpenReader for Away {
     fn open(&self) -> Result<Box<dyn engine::store::Read + Send>, StoreError> {

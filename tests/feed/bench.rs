@@ -141,6 +141,7 @@ fn make(shards: &mut Shards, change: Change) -> Result<(), ()> {
             shards.extend(assigns.into_iter().map(|assign| (assign.monitor.id.0, assign.monitor)));
         }
         Change::Remove(ids) => ids.iter().for_each(|id| drop(shards.remove(&id.0))),
+        Change::CheckNow(_) => {}
     }
     Ok(())
 }

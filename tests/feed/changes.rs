@@ -124,15 +124,3 @@ fn a_row_goes_on_from_what_the_original_knew() {
     assert_eq!(database.sql(states), "1|0|0|0|0\n2|2|1767225600000|7|3\n3|0|0|0|0");
     feed.stop();
 }
-
-#[test]
-fn a_change_of_force_restart_takes_the_monitor_off_its_shard_and_back() {
-    let database = Database::new(Cluster::shared());
-    database.rows(1);
-    let feed = Plan::new(&database).start();
-    feed.wait_checked("start", &[1]);
-    database.sql("UPDATE monitor_items SET \"forceRestart\" = true");
-    eventually("the change", || (feed.count("engine_feed_changes") == 2).then_some(()));
-    feed.wait_checked("restart", &[1]);
-    feed.stop();
-}

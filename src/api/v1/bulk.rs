@@ -51,9 +51,13 @@ struct Part {
 /// told; the others are taken. Sending it again changes nothing.
 #[utoipa::path(
     post, path = "/api/v1/monitors/bulk", tag = "monitors",
-    request_body(content = String, content_type = "application/x-ndjson"),
+    request_body(
+        content = String, content_type = "application/x-ndjson",
+        example = json!("{\"name\":\"a\",\"type\":\"tcp\",\"target\":\"a.example:443\"}\n"),
+    ),
     responses(
         (status = 200, body = BulkReport),
+        (status = 400, body = Problem, description = "The stream ended early"),
         (status = 413, body = Problem, description = "A line is too long; the others stay"),
         (status = 415, body = Problem),
     )

@@ -7,7 +7,7 @@
 use std::sync::PoisonError;
 
 use axum::extract::State;
-use axum::http::{Uri, header};
+use axum::http::{StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::Value;
@@ -50,8 +50,9 @@ pub enum By {
 pub struct HistogramsQuery {
     /// A type, or `monitor-` and the number of a monitor with the tag `histogram`.
     subject: Option<String>,
-    /// `resolve`, `connect`, `tls`, `wait`, `transfer`, `total`, `since_due` or `lag`.
-    measure: Option<String>,
+    /// One measure; all where it is left out.
+    #[param(inline)]
+    measure: Option<Measure>,
     /// Kept apart by this; everything added up where it is left out.
     #[param(inline)]
     by: Option<By>,
@@ -63,14 +64,17 @@ pub struct HistogramsQuery {
 /// Latency since the start of the engine.
 #[utoipa::path(
     get, path = "/api/v1/histograms", tag = "fleet", params(HistogramsQuery),
-    responses((status = 200, body = String), (status = 400, body = Problem)),
+    responses(
+        (status = 200, description = "In the form that was asked for", content(
+            (String = "text/plain"), (Vec<Object> = "application/json"),
+            (String = "image/svg+xml"),
+        )),
+        (status = 400, body = Problem),
+        (status = 404, body = Problem, description = "Nothing was recorded for it"),
+    ),
 )]
 pub async fn histograms(State(api): Shared, uri: Uri) -> Result<Response, Problem> {
     let asked: HistogramsQuery = query(&uri)?;
-    if asked.measure.as_deref().is_some_and(|name| Measure::from_name(name).is_none()) {
-        let names = Measure::ALL.map(Measure::name).join(", ");
-        return Err(Problem::field("measure", format!("write one of {names}")));
-    }
     let all = api.series(&asked);
     match asked.format.unwrap_or(Format::Hlog) {
         Format::Hlog => {
@@ -88,11 +92,17 @@ pub async fn histograms(State(api): Shared, uri: Uri) -> Result<Response, Proble
         Format::Svg => {
             let wanted = asked.subject.unwrap_or_else(|| "total".to_owned());
             let picture = dump::pictures(&all).into_iter().find(|(name, _)| *name == wanted);
-            let (_, picture) =
-                picture.ok_or_else(|| Problem::field("subject", "nothing was recorded for it"))?;
+            let (_, picture) = picture.ok_or_else(|| nothing(&wanted))?;
             Ok(plain("image/svg+xml", picture))
         }
     }
+}
+
+/// A picture of what was never seen.
+fn nothing(subject: &str) -> Problem {
+    let detail = format!("subject: nothing was recorded for {subject:?}");
+    let problem = Problem::new(StatusCode::NOT_FOUND, detail);
+    Problem { field: Some("subject".into()), ..problem }
 }
 
 impl V1 {
@@ -100,7 +110,10 @@ impl V1 {
         let collector = self.setup.histograms.lock().unwrap_or_else(PoisonError::into_inner);
         let (from_ms, to_ms) = (collector.started_ms(), (self.setup.clock)());
         let mut all = hist::series(collector.since_start(), asked.by.is_some(), from_ms, to_ms);
-        let wanted = Wanted { subject: asked.subject.clone(), measure: asked.measure.clone() };
+        let wanted = Wanted {
+            subject: asked.subject.clone(),
+            measure: asked.measure.map(|one| one.name().to_owned()),
+        };
         all.retain(|series| wanted.fits(series));
         all
     }

@@ -5,7 +5,7 @@
 
 use axum::extract::{Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::Response;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -66,6 +66,7 @@ pub struct MonitorsQuery {
     #[param(minimum = 1, maximum = 200)]
     limit: Option<usize>,
     /// `next` of the page before.
+    #[param(pattern = "^[0-4]-[0-9]{1,18}$")]
     cursor: Option<String>,
 }
 
@@ -171,6 +172,16 @@ pub fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Problem> {
     })
 }
 
+/// A time, as far as a database can hold it.
+fn time_ms(field: &str, given: Option<u64>, default: u64) -> Result<u64, Problem> {
+    match given {
+        Some(time_ms) if i64::try_from(time_ms).is_err() => {
+            Err(Problem::field(field, format!("{time_ms} is later than {}", i64::MAX)))
+        }
+        _ => Ok(given.unwrap_or(default)),
+    }
+}
+
 /// A number from 1 to `max`.
 fn bounded<N: PartialOrd + std::fmt::Display + From<u8>>(
     field: &str,
@@ -188,13 +199,25 @@ fn bounded<N: PartialOrd + std::fmt::Display + From<u8>>(
 /// The number in an address.
 pub(super) fn monitor_id(text: &str) -> Result<MonitorId, Problem> {
     let detail = || format!("{text:?} is not the number of a monitor");
-    text.parse().map(MonitorId).map_err(|_| Problem::field("id", detail()))
+    let id = text.parse::<i64>().ok().and_then(|id| u64::try_from(id).ok());
+    id.map(MonitorId).ok_or_else(|| Problem::field("id", detail()))
+}
+
+/// The monitor of a cursor was removed meanwhile.
+fn expired() -> Problem {
+    let detail = "cursor: its monitor is gone; begin at the first page";
+    let problem = Problem::new(StatusCode::NOT_FOUND, detail);
+    Problem { field: Some("cursor".into()), ..problem }
 }
 
 /// Lists monitors.
 #[utoipa::path(
     get, path = "/api/v1/monitors", tag = "monitors", params(MonitorsQuery),
-    responses((status = 200, body = MonitorPage), (status = 400, body = Problem))
+    responses(
+        (status = 200, body = MonitorPage),
+        (status = 400, body = Problem),
+        (status = 404, body = Problem, description = "The monitor of the cursor is gone"),
+    )
 )]
 pub async fn monitors(State(api): Shared, parts: Parts) -> Result<Response, Problem> {
     let asked: MonitorsQuery = query(&parts.uri)?;
@@ -207,9 +230,10 @@ pub async fn monitors(State(api): Shared, parts: Parts) -> Result<Response, Prob
     if asked.text.as_ref().is_some_and(|text| text.len() > API_TEXT_BYTES_MAX) {
         return Err(Problem::field("text", format!("at most {API_TEXT_BYTES_MAX} bytes")));
     }
-    let expired = || Problem::field("cursor", "its monitor is gone; begin at the first page");
     let cursor = match asked.cursor {
-        Some(text) => Some(Cursor::parse(&text).ok_or_else(expired)?),
+        Some(text) => Some(Cursor::parse(&text).ok_or_else(|| {
+            Problem::field("cursor", format!("{text:?} is not the `next` of a page"))
+        })?),
         None => None,
     };
     let wanted = Wanted {
@@ -299,7 +323,8 @@ pub async fn results(
 ) -> Result<Response, Problem> {
     let (id, asked): (_, ResultsQuery) = (monitor_id(&id)?, query(&parts.uri)?);
     let limit = bounded("limit", asked.limit, RESULTS_DEFAULT, API_RESULTS_MAX)?;
-    let (from_ms, to_ms) = (asked.from_ms.unwrap_or(0), asked.to_ms.unwrap_or(u64::MAX));
+    let from_ms = time_ms("from_ms", asked.from_ms, 0)?;
+    let to_ms = time_ms("to_ms", asked.to_ms, u64::MAX)?;
     let range = Range { from_ms, to_ms, limit: limit + 1 };
     let found = api.readers.read(move |reader| reader.results(id, &range)).await?;
     let Results { mut results, damaged } = found;
@@ -322,8 +347,8 @@ pub async fn monitor_history(
 ) -> Result<Response, Problem> {
     let (id, asked): (_, HistoryQuery) = (monitor_id(&id)?, query(&parts.uri)?);
     let steps = bounded("steps", asked.steps, STEPS_DEFAULT, API_HISTORY_STEPS_MAX)?;
-    let to_ms = asked.to_ms.unwrap_or_else(api.setup.clock);
-    let from_ms = asked.from_ms.unwrap_or(to_ms.saturating_sub(DAY_MS));
+    let to_ms = time_ms("to_ms", asked.to_ms, (api.setup.clock)())?;
+    let from_ms = time_ms("from_ms", asked.from_ms, to_ms.saturating_sub(DAY_MS))?;
     if from_ms >= to_ms {
         return Err(Problem::field("from_ms", format!("{from_ms} is not before to_ms {to_ms}")));
     }

@@ -64,7 +64,8 @@ impl Cursor {
     /// The inverse of [`Cursor::text`].
     pub fn parse(text: &str) -> Option<Cursor> {
         let (class, id) = text.split_once('-')?;
-        Some(Cursor { class: class.parse().ok()?, id: MonitorId(id.parse().ok()?) })
+        let class = class.parse().ok().filter(|class| usize::from(*class) < Verdict::ALL.len())?;
+        Some(Cursor { class, id: MonitorId(id.parse().ok()?) })
     }
 }
 

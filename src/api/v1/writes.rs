@@ -43,7 +43,10 @@ pub struct Changed {
 
 /// Adds a monitor. A row that is there already is answered with 200 and changes nothing.
 #[utoipa::path(
-    post, path = "/api/v1/monitors", tag = "monitors", request_body = MonitorRow,
+    post, path = "/api/v1/monitors", tag = "monitors",
+    request_body(content = MonitorRow, example = json!({
+        "name": "shop", "type": "ping_web", "target": "https://shop.example/", "tags": ["shop"],
+    })),
     responses(
         (status = 201, body = MonitorView),
         (status = 200, body = MonitorView, description = "It is there already"),
@@ -78,7 +81,10 @@ pub async fn add(State(api): Shared, headers: HeaderMap, body: Body) -> Result<R
 /// Changes the keys that are given; null takes a key away (RFC 7396). The name stays.
 #[utoipa::path(
     patch, path = "/api/v1/monitors/{id}", tag = "monitors", params(("id" = u64, Path)),
-    request_body(content = MonitorRow, content_type = "application/merge-patch+json"),
+    request_body(
+        content = MonitorRow, content_type = "application/merge-patch+json",
+        example = json!({ "interval": "30s", "tags": ["shop", "eu"] }),
+    ),
     responses(
         (status = 200, body = MonitorView),
         (status = 400, body = Problem),
