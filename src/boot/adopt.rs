@@ -12,7 +12,7 @@ use crate::config::Entry;
 use crate::ids::MonitorId;
 use crate::limits::FLEET_READ_ROWS;
 use crate::monitor::Monitor;
-use crate::monitor::row::Interner;
+use crate::monitor::row::{Interner, MonitorRow};
 use crate::store::view::Written;
 use crate::store::{Read, StoreError};
 
@@ -60,7 +60,7 @@ impl Engine {
 }
 
 /// Calls `each` with the rows of a source, page by page.
-fn pages<E: From<StoreError>>(
+pub(super) fn pages<E: From<StoreError>>(
     reader: &mut dyn Read,
     source: &str,
     mut each: impl FnMut(Vec<Written>) -> Result<(), E>,
@@ -90,8 +90,7 @@ fn dependencies(
     if !parents.is_empty() {
         pages(reader, source, |rows| {
             for written in rows {
-                let row: crate::monitor::row::MonitorRow =
-                    serde_json::from_str(&written.row_json).unwrap_or_default();
+                let row: MonitorRow = serde_json::from_str(&written.row_json).unwrap_or_default();
                 if let Some(id) = row.name.and_then(|name| parents.get_mut(name.as_str())) {
                     *id = Some(written.id);
                 }

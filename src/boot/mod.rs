@@ -14,25 +14,23 @@ use probes::ProbeSpec;
 
 use crate::clock::{Clock, wall_millis};
 use crate::config::guard::GuardPlan;
-use crate::config::{Entry, Loaded};
 use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::{IdSet, MonitorId};
-use crate::limits::{
-    DRAIN_MS_MAX, FLEET_READ_ROWS, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
-};
+use crate::limits::{DRAIN_MS_MAX, FLEET_READ_ROWS, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX};
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
-use crate::monitor::row::MonitorRow;
-use crate::monitor::{About, Kind, Monitor, address};
+use crate::monitor::Monitor;
 use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
 use crate::sample::Transition;
 use crate::store::spool::Spool;
-use crate::store::{NewMonitor, Retention, StoreCounters, StoreError, StoreHandle, StoreThread};
+use crate::store::{OpenReader, Retention, StoreCounters, StoreError, StoreHandle, StoreThread};
 
 mod adopt;
+
+mod apply;
 
 pub mod backend;
 
@@ -132,6 +130,7 @@ pub struct Engine {
     trust: Trust,
     /// What runs: the state of these is with their shards.
     running: IdSet,
+    readers: Arc<dyn OpenReader>,
     marking: Marking,
 }
 
@@ -181,49 +180,8 @@ impl Engine {
             counters,
             trust,
             running: IdSet::default(),
+            readers: options.backend.readers(&options.data_dir),
         })
-    }
-
-    /// Makes the monitors of `source` exactly these. Those that cannot run are stored with their
-    /// reason and shown; what did not change is not touched.
-    ///
-    /// # Errors
-    ///
-    /// The database's, or the store or a shard has ended.
-    pub fn apply(&mut self, source: &str, loaded: Loaded) -> Result<Applied, EngineError> {
-        let mut applied = Applied::default();
-        let plan = Plan::of(&loaded);
-        let mut rows = Vec::with_capacity(loaded.monitors.len());
-        let mut good = Vec::with_capacity(loaded.monitors.len());
-        for entry in loaded.monitors {
-            let (row, monitor) = self.prepare(entry);
-            if let Some(problem) = &row.problem {
-                applied.bad.push((row.about.name.clone(), problem.clone()));
-            }
-            rows.push(row);
-            good.push(monitor);
-        }
-        let report = self.handle.sync(source, rows)?;
-        for refused in &report.refused {
-            applied.bad.push((format!("entry {}", refused.index + 1), refused.reason.clone()));
-        }
-        applied.added = report.added;
-        applied.changed = report.changed;
-        applied.removed = report.removed.len();
-        let ids = report.ids.clone();
-        let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
-        for (id, monitor) in report.ids.into_iter().zip(good) {
-            match (id, monitor) {
-                (Some(id), Some(monitor)) => monitors.push(Monitor { id, ..monitor }),
-                (Some(id), None) => gone.push(id),
-                (None, _) => {}
-            }
-        }
-        applied.running = monitors.len();
-        self.remove(&gone)?;
-        self.assign(monitors)?;
-        self.mark(source, plan, &ids)?;
-        Ok(applied)
     }
 
     /// Takes the plan of a source, and what is known of those that others depend on.
@@ -313,44 +271,6 @@ impl Engine {
                 .map_err(|_| EngineError::ShardsDied)?;
         }
         Ok(())
-    }
-
-    /// The row to be stored, and the monitor where it can run, still without its number.
-    fn prepare(&self, entry: Entry) -> (NewMonitor, Option<Monitor>) {
-        let trusted = entry.checked.map_err(|problems| {
-            let problems: Vec<_> = problems.iter().map(|problem| problem.to_string()).collect();
-            problems.join("; ")
-        });
-        let checked = trusted.and_then(|checked| match self.load_roots(&checked.spec) {
-            Ok(()) => Ok(checked),
-            Err(error) => Err(error.to_string()),
-        });
-        match checked {
-            Ok(checked) => {
-                let (about, monitor) = checked.parts(MonitorId(0));
-                let row = NewMonitor {
-                    about,
-                    kind: Some(monitor.kind),
-                    row_json: entry.row_json.into(),
-                    problem: None,
-                    interval_ms: monitor.timing.interval_ms,
-                    paused: monitor.paused,
-                };
-                (row, Some(monitor))
-            }
-            Err(problem) => {
-                let written: MonitorRow = serde_json::from_str(&entry.row_json).unwrap_or_default();
-                let row = NewMonitor {
-                    about: about_bad(&written, entry.line),
-                    kind: written.kind.as_deref().and_then(Kind::from_name),
-                    row_json: entry.row_json.into(),
-                    problem: Some(problem),
-                    interval_ms: INTERVAL_MS_DEFAULT,
-                    paused: false,
-                };
-                (row, None)
-            }
-        }
     }
 
     fn load_roots(&self, spec: &ProbeSpec) -> Result<(), TrustError> {
@@ -461,14 +381,4 @@ fn start_guard(
     let Common { clock, resolver, vantage, .. } = common;
     let setup = guard::Setup { plan, clock, resolver, vantage, counts: Arc::clone(counts) };
     Guard::start(setup).map(Some)
-}
-
-/// How a monitor is shown that cannot run.
-fn about_bad(row: &MonitorRow, line: u32) -> About {
-    let target = row.target.as_deref().map(address::masked_widely).unwrap_or_default();
-    About {
-        name: row.name.clone().unwrap_or_else(|| format!("line {line}")),
-        target,
-        tags: row.tags.clone().unwrap_or_default(),
-    }
 }
