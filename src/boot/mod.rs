@@ -133,6 +133,7 @@ pub struct Engine {
     /// A hash of each monitor that runs, so that a reload touches only what changed.
     running: HashMap<MonitorId, u64>,
     marking: Marking,
+    on_removed: Vec<Box<dyn FnMut()>>,
 }
 
 impl Engine {
@@ -181,6 +182,7 @@ impl Engine {
             counters,
             trust,
             running: HashMap::new(),
+            on_removed: Vec::new(),
         })
     }
 
@@ -278,6 +280,9 @@ impl Engine {
             self.running.remove(id);
         }
         self.marking.forget(monitors);
+        if !monitors.is_empty() {
+            self.on_removed.iter_mut().for_each(|tell| tell());
+        }
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
 
@@ -291,7 +296,8 @@ impl Engine {
     }
 
     /// Marks the monitors whose window of maintenance begins or ends, and those behind something
-    /// that went down or came up. Call it at least once a second.
+    /// that went down or came up; checks at once what a monitor depends on that failed first. Call
+    /// it at least once a second.
     ///
     /// # Errors
     ///
@@ -308,7 +314,8 @@ impl Engine {
                 .mark(order.mark, order.on, &order.monitors)
                 .map_err(|_| EngineError::ShardsDied)?;
         }
-        Ok(())
+        let asked = self.marking.standing().take_asked();
+        if asked.is_empty() { Ok(()) } else { self.check_now(&asked) }
     }
 
     /// The row to be stored, and the monitor where it can run, still without its number.
@@ -360,6 +367,11 @@ impl Engine {
     /// The way to the store thread.
     pub fn store(&self) -> StoreHandle {
         self.handle.clone()
+    }
+
+    /// Calls `tell` whenever monitors were taken away, from now on.
+    pub fn on_removed(&mut self, tell: impl FnMut() + 'static) {
+        self.on_removed.push(Box::new(tell));
     }
 
     /// Calls `tell` whenever an isolation of this host begins or ends, from now on, on the guard's
