@@ -10,6 +10,8 @@ mod hostile;
 mod made;
 #[path = "api/page.rs"]
 mod page;
+#[path = "api/run.rs"]
+mod run;
 #[path = "api/scene.rs"]
 mod scene;
 #[path = "api/status.rs"]

@@ -64,6 +64,8 @@ pub fn routes(auth: Arc<Auth>, clock: fn() -> u64) -> Router {
         files: FILES.iter().map(|(name, kind, bytes)| (*name, file(bytes, kind))).collect(),
     };
     let mut routes = Router::new().route("/assets/{name}", get(asset));
+    // Browsers ask for it by this name where a picture is opened by itself.
+    routes = routes.route("/favicon.ico", get(icon));
     for path in ["/", "/monitors", "/monitors/{id}", "/incidents"] {
         routes = routes.route(path, get(index));
     }
@@ -80,6 +82,10 @@ async fn index(State(page): State<Arc<Page>>, request: Request) -> Response {
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
+}
+
+async fn icon(page: State<Arc<Page>>, headers: HeaderMap) -> Response {
+    asset(page, Path("icon.svg".to_owned()), headers).await
 }
 
 async fn asset(

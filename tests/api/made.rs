@@ -17,6 +17,7 @@ use engine::api::v1::Setup;
 use engine::api::v1::fleet::Fleet;
 use engine::api::v1::probe::Probing;
 use engine::api::v1::status::Pages;
+use engine::api::v1::tail::Tail;
 use engine::api::v1::tokens::{Scope, Tokens};
 use engine::blackbox::Modules;
 use engine::config::database::Secret;
@@ -176,6 +177,9 @@ impl Api {
         let fleet = Arc::new(Fleet::default());
         let followed = Arc::clone(&fleet);
         store.tap(move |batches| followed.record(batches)).unwrap();
+        let tail = Arc::new(Tail::default());
+        let listened = Arc::clone(&tail);
+        store.tap(move |batches| listened.record(batches)).unwrap();
         let auth = Arc::new(Auth::new("admin", Secret::new("s3cret"), &Secret::new("key")));
         let token = tokens(place.path()).add("test", Scope::Read, NOW).unwrap();
         let histograms = Arc::new(Mutex::new(Collector::new(Vec::new(), false, NOW)));
@@ -183,7 +187,7 @@ impl Api {
         let setup = Setup {
             histograms,
             probing: Probing::new(Modules::standard(), || Err("not in this test".to_owned())),
-            tail: Arc::default(),
+            tail,
             status: Arc::clone(&pages),
             readers: Arc::clone(&readers),
             shards: vec![Published::new(ShardId(0))],

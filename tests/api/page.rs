@@ -2,10 +2,12 @@
 //!
 //! Pictures of all pages are written below `target/tmp/page`.
 
+use std::sync::Arc;
+
 use engine::clock::wall_millis;
 use engine::ids::MonitorId;
 use engine::limits::API_PAGE_ROWS_MAX;
-use engine::messages::BatchSink;
+use engine::messages::{BatchSink, Change};
 use engine::monitor::Kind;
 use engine::sample::{Sample, SampleBatch, Verdict};
 use engine::store::NewMonitor;
@@ -76,7 +78,7 @@ async fn every_page_and_action_works_by_mouse_and_keyboard_in_light_dark_and_on_
     // What is recorded is on the page without anybody asking for it.
     let mut news = batch(1, vec![bad(1, wall_millis())], "gone");
     news.transitions[0].from = Verdict::Up;
-    let store = api.store.clone();
+    let (store, told) = (api.store.clone(), Arc::clone(&api.told));
     assert_eq!(api.fleet.index().place(MonitorId(1)).unwrap().verdict(), Verdict::Up);
     tokio::task::spawn_blocking(move || {
         browser
@@ -92,6 +94,21 @@ async fn every_page_and_action_works_by_mouse_and_keyboard_in_light_dark_and_on_
                 .some((row) => row.innerText.includes('checkout-000'))",
         );
         browser.assert_clean("live");
+        // A check that is asked for: its result is on the page when it comes.
+        browser.open("/monitors/2");
+        browser.click(".title .end button");
+        let asked = |change: &Change| matches!(change, Change::CheckNow(ids) if ids[0].0 == 2);
+        while !told.lock().unwrap().iter().any(asked) {
+            std::thread::yield_now();
+        }
+        store.give(batch(2, vec![good(2, wall_millis())], "")).unwrap();
+        browser.until(
+            "the result is told",
+            "return document.querySelector('[role=status].note').innerText
+                .startsWith('Checked just now: ok in 100 ms')",
+        );
+        browser.picture("monitor-checked");
+        browser.assert_clean("check now");
     })
     .await
     .unwrap();
@@ -209,7 +226,7 @@ fn changes(browser: &Browser) {
         .until("its own page", "return document.querySelector('h1')?.innerText === 'added-here'");
     assert!(browser.text(".title").contains("eu\nnew"), "{}", browser.text(".title"));
     let press = |at: u32| browser.click(&format!(".title .end button:nth-child({at})"));
-    press(1);
+    press(2);
     browser.until(
         "it is paused",
         "return document.querySelector('.title .pill').innerText === 'paused'",
@@ -219,14 +236,14 @@ fn changes(browser: &Browser) {
         "it goes on",
         "return document.querySelector('.title .pill').innerText === 'pending'",
     );
-    press(2);
+    press(3);
     fill("target", "127.0.0.1:10");
     browser.click("dialog [type=submit]");
     browser.until(
         "it is changed",
         "return document.querySelector('.title code').innerText === '127.0.0.1:10'",
     );
-    press(3);
+    press(4);
     browser.click("dialog [type=submit]");
     browser.until("the list", "return location.pathname === '/monitors'");
     browser.assert_clean("changes");

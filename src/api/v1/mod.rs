@@ -59,6 +59,8 @@ mod readers;
 
 mod reads;
 
+mod run;
+
 pub mod scrape;
 
 mod select;
@@ -158,6 +160,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Arc<V1>>)> {
         ("/monitors/{id}", get(reads::monitor).patch(writes::change).delete(writes::remove)),
         ("/monitors/{id}/pause", post(writes::pause)),
         ("/monitors/{id}/resume", post(writes::resume)),
+        ("/monitors/{id}/run", post(run::run)),
         ("/monitors/{id}/results", get(reads::results)),
         ("/monitors/{id}/history", get(reads::monitor_history)),
         ("/monitors/{id}/uptime", get(reads::uptime)),
