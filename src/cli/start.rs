@@ -153,16 +153,10 @@ impl Run<'_> {
         served.alerts = alerts.as_ref().map(Alerts::counters);
         let control = Control { started, reload, changes: inbox, stop, histograms, reloads };
         let ended = control::run(engine, listen, served, control);
-        if let Some(rows) = rows {
-            rows.stop();
-        }
         // After the engine: its last changes go into the outbox too.
-        if let Some(alerts) = alerts {
-            alerts.stop();
-        }
-        if let Some(feed) = feed {
-            feed.end();
-        }
+        rows.into_iter().for_each(feed::Feed::stop);
+        alerts.into_iter().for_each(Alerts::stop);
+        feed.into_iter().for_each(Feed::end);
         ended.map_err(failed)
     }
 }
