@@ -136,6 +136,7 @@ pub struct Engine {
     marking: Marking,
     /// When what could only be done in part without the database is to be done again.
     again_at: Option<Instant>,
+    on_removed: Vec<Box<dyn FnMut()>>,
 }
 
 impl Engine {
@@ -186,6 +187,7 @@ impl Engine {
             running: IdSet::default(),
             readers: options.backend.readers(&options.data_dir),
             again_at: None,
+            on_removed: Vec::new(),
         })
     }
 
@@ -264,6 +266,9 @@ impl Engine {
     pub fn remove(&mut self, monitors: &[MonitorId]) -> Result<(), EngineError> {
         monitors.iter().for_each(|id| self.running.remove(*id));
         self.marking.forget(monitors);
+        if !monitors.is_empty() {
+            self.on_removed.iter_mut().for_each(|tell| tell());
+        }
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
 
@@ -277,7 +282,8 @@ impl Engine {
     }
 
     /// Marks the monitors whose window of maintenance begins or ends, and those behind something
-    /// that went down or came up. Call it at least once a second.
+    /// that went down or came up; checks at once what a monitor depends on that failed first. Call
+    /// it at least once a second.
     ///
     /// # Errors
     ///
@@ -294,7 +300,8 @@ impl Engine {
                 .mark(order.mark, order.on, &order.monitors)
                 .map_err(|_| EngineError::ShardsDied)?;
         }
-        Ok(())
+        let asked = self.marking.standing().take_asked();
+        if asked.is_empty() { Ok(()) } else { self.check_now(&asked) }
     }
 
     fn load_roots(&self, spec: &ProbeSpec) -> Result<(), TrustError> {
@@ -308,6 +315,11 @@ impl Engine {
     /// The way to the store thread.
     pub fn store(&self) -> StoreHandle {
         self.handle.clone()
+    }
+
+    /// Calls `tell` whenever monitors were taken away, from now on.
+    pub fn on_removed(&mut self, tell: impl FnMut() + 'static) {
+        self.on_removed.push(Box::new(tell));
     }
 
     /// Calls `tell` whenever an isolation of this host begins or ends, from now on, on the guard's

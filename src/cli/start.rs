@@ -106,7 +106,7 @@ impl Run<'_> {
             .map_err(|error| if error.is_passing() { failed(error) } else { unfit(error) })?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
         let readers = options.backend.readers(&options.data_dir);
-        let alerts = match alerting::begin(channels, &settled, readers, &engine) {
+        let alerts = match alerting::begin(channels, &settled, readers, &mut engine) {
             Ok(alerts) => alerts,
             Err(error) => return Err(unfit(ended_early(engine, error))),
         };
@@ -147,7 +147,6 @@ impl Run<'_> {
                 lacks_added = add_again(engine, &options, interner);
             }
             told.tell(reload(engine, &origin, &settled, interner, &pages), wall_millis());
-            alerts.iter().for_each(|alerts| alerts.teller().monitors_changed());
             logs.into_iter().for_each(|logs| tell_facts(logs, &options));
         };
         served.alerts = alerts.as_ref().map(Alerts::counters);
