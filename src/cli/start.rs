@@ -98,6 +98,8 @@ impl Run<'_> {
     fn run(self, loaded: Loaded, interner: &mut Interner) -> Result<(), Refusal> {
         let Run { args, style, origin, backend, settled, logs } = self;
         let options = options(&settled, backend)?;
+        // Before the address, which the same engine has: its name says more.
+        Instance::look(&settled.lock_file()).map_err(unfit)?;
         let listen = Listener::bind(settled.listen).map_err(unfit)?;
         let address = listen.address().map_err(unfit)?;
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
