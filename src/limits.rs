@@ -592,6 +592,8 @@ pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Longest wait for one host of a PostgreSQL server to take a connection and to let us in, in
 /// milliseconds.
 pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// How long a stop waits for answers of the API that are being made, in milliseconds.
+pub const ANSWERS_STOP_MS: u64 = 1_000;
 /// Time from an attempt to apply monitors without the database to the next, in milliseconds.
 pub const APPLY_AGAIN_MS: u64 = 2_000;
 /// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a

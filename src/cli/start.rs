@@ -98,6 +98,8 @@ impl Run<'_> {
     fn run(self, loaded: Loaded, interner: &mut Interner) -> Result<(), Refusal> {
         let Run { args, style, origin, backend, settled, logs } = self;
         let options = options(&settled, backend)?;
+        // Before the address, which the same engine has: its name says more.
+        Instance::look(&settled.lock_file()).map_err(unfit)?;
         let listen = Listener::bind(settled.listen).map_err(unfit)?;
         let address = listen.address().map_err(unfit)?;
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
@@ -149,16 +151,10 @@ impl Run<'_> {
         served.alerts = alerts.as_ref().map(Alerts::counters);
         let control = Control { started, reload, changes: inbox, stop, histograms, reloads };
         let ended = control::run(engine, listen, served, control);
-        if let Some(rows) = rows {
-            rows.stop();
-        }
         // After the engine: its last changes go into the outbox too.
-        if let Some(alerts) = alerts {
-            alerts.stop();
-        }
-        if let Some(feed) = feed {
-            feed.end();
-        }
+        rows.into_iter().for_each(feed::Feed::stop);
+        alerts.into_iter().for_each(Alerts::stop);
+        feed.into_iter().for_each(Feed::end);
         ended.map_err(failed)
     }
 }
