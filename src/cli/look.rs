@@ -17,9 +17,12 @@ use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::env::Env;
 use crate::env::original::Original;
+use crate::hist::Series;
+use crate::metrics::latency::durations;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Wanted};
+use crate::store::hours::{Hour, hour_start};
 use crate::store::view::{Filter, Range, Results};
 use crate::store::{OpenReader, PgServer, Read, SqliteFolder, StoreError};
 
@@ -131,6 +134,31 @@ fn results_page(args: &ResultsArgs) -> Result<ResultsPage, String> {
     let Results { results, damaged } = reader.results(monitor, &range).map_err(text)?;
     let evidence = reader.evidence(monitor).map_err(text)?;
     Ok(ResultsPage { id: monitor.0, name: args.monitor.clone(), results, evidence, damaged })
+}
+
+/// The response times of one monitor over the hours from one time to another, added up.
+pub(super) fn hours_of(
+    data_dir: &Option<PathBuf>,
+    name: &str,
+    from_ms: u64,
+    to_ms: u64,
+) -> Result<Series, String> {
+    let text = |error: StoreError| error.to_string();
+    let mut reader = reader(data_dir)?;
+    let monitor = reader.find(name).map_err(text)?;
+    let monitor = monitor
+        .ok_or_else(|| format!("there is no monitor {name:?}; `engine monitors` lists them"))?;
+    let from_ms = hour_start(from_ms);
+    let found = reader.hours(monitor, from_ms, to_ms).map_err(text)?;
+    if let Some(damaged) = found.damaged.first() {
+        return Err(format!("not readable: {damaged}"));
+    }
+    let mut durations = durations();
+    for (micros, count) in found.hours.values().flat_map(Hour::times) {
+        durations.saturating_record_n(u64::from(micros), u64::from(count));
+    }
+    let length_ms = to_ms.saturating_sub(from_ms);
+    Ok(Series { tag: format!("monitor-{monitor}:total"), from_ms, length_ms, durations })
 }
 
 /// Looks at this host.

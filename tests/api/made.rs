@@ -27,6 +27,7 @@ use engine::metrics::page::Page;
 use engine::metrics::snapshot::Published;
 use engine::metrics::streaks::Streaks;
 use engine::monitor::{About, Kind};
+use engine::net::egress::Egress;
 use engine::sample::{CheckResult, Code, Marks, Sample, SampleBatch, Transition, Verdict, Words};
 use engine::store::spool::Spool;
 use engine::store::{
@@ -179,7 +180,9 @@ impl Api {
         let histograms = Arc::new(Mutex::new(Collector::new(Vec::new(), false, NOW)));
         let setup = Setup {
             histograms,
-            probing: Probing::new(Modules::standard(), || Err("not in this test".to_owned())),
+            probing: Probing::new(Modules::standard(), Egress::Public, || {
+                Err("not in this test".to_owned())
+            }),
             tail: Arc::default(),
             readers: Arc::clone(&readers),
             shards: vec![Published::new(ShardId(0))],
