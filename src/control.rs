@@ -228,11 +228,15 @@ async fn watch(
             Event::Change(pending) => pending.make(|change| match change {
                 Change::Upsert(assigns) => engine.upsert(assigns),
                 Change::Remove(monitors) => engine.remove(&monitors),
+                Change::CheckNow(monitors) => engine.check_now(&monitors),
             })?,
             Event::Stop => break,
             Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
                 engine.turn()?;
+                if engine.takes_again() {
+                    (control.reload)(engine);
+                }
                 control.histograms.turn();
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());

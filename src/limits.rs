@@ -3,6 +3,10 @@
 //! Owns: numbers. A bound that users may change is the default of a setting; the others are part
 //! of the design and name what they protect.
 
+mod pages;
+
+pub use pages::*;
+
 /// Length of a scheduler tick, in milliseconds.
 ///
 /// All checks due in a tick start together: waking a parked thread costs 120 to 150 µs of CPU, so
@@ -64,6 +68,10 @@ pub const STORE_QUEUE_BATCHES_MAX: usize = 1_024;
 /// Sealed batches a shard keeps while that channel is full, in batches; past it the oldest good
 /// samples are dropped and counted.
 pub const SHARD_BACKLOG_BATCHES_MAX: usize = 4_096;
+/// Samples, changes and words (as sixteen samples each) a shard keeps while that channel is full:
+/// 120 MB. It is reached only where database and spool both refuse; past it the oldest go, changes
+/// of verdict last, and are counted.
+pub const SHARD_BACKLOG_SIZE_MAX: usize = 2 * SHARD_BACKLOG_BATCHES_MAX * BATCH_SAMPLES_MAX;
 /// Messages of failures that say nothing new which one shard hands over in a second; the rest is
 /// counted. A mass outage costs samples, not a text each.
 pub const WORDS_PER_SECOND_MAX: u32 = 512;
@@ -91,6 +99,15 @@ pub const CONNECT_ADDRESSES_MAX: usize = 8;
 /// Shortest time one of several addresses is given to connect, in milliseconds: a round trip round
 /// the world, as RFC 8305 section 5 waits before the next one.
 pub const CONNECT_SHARE_MS_MIN: u64 = 250;
+/// Longest time that a connection is kept without an exchange, in milliseconds: less than the 75 s
+/// after which nginx closes one, and NAT on the way forgets it.
+pub const CONNECTION_IDLE_MS_MAX: u64 = 65_000;
+/// Longest interval of a monitor that keeps its connection, in milliseconds: a longer one would
+/// find it closed each time.
+pub const KEEP_ALIVE_INTERVAL_MS_MAX: u64 = 60_000;
+const _: () = assert!(KEEP_ALIVE_INTERVAL_MS_MAX < CONNECTION_IDLE_MS_MAX);
+/// TLS sessions that a shard keeps, in sessions of about 4 KiB: 64 MiB at most.
+pub const TLS_SESSIONS_MAX: usize = 16_384;
 /// Commands that a shard takes in one turn, of up to `COMMAND_MONITORS_MAX` monitors each: the
 /// sockets are looked at in between.
 pub const COMMANDS_PER_TURN_MAX: usize = 8;
@@ -186,6 +203,12 @@ pub const ALERT_EXPIRE_MS: u64 = 24 * 3_600_000;
 pub const ALERT_WAITING_MAX: u64 = 100_000;
 /// Age at which notices that are done with are deleted, in milliseconds.
 pub const ALERT_KEEP_MS: u64 = 24 * 3_600_000;
+/// What is held by a mark is looked at again after this time, in milliseconds, where nobody says
+/// before that the mark is gone.
+pub const ALERT_HELD_LOOK_MS: u64 = 60_000;
+/// The notice of a monitor waits so long for the next check of what it depends on, and for its own
+/// after that came back, in milliseconds; then it is told as it stands. Two usual intervals.
+pub const ALERT_KIN_WAIT_MS: u64 = 120_000;
 /// Age at which changes are forgotten that were taken, in milliseconds: older than what a spool
 /// holds.
 pub const ALERT_SEEN_MS: u64 = 8 * 24 * 3_600_000;
@@ -575,9 +598,11 @@ pub const HIST_INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600 *
 /// Longest answer about histograms that is read, in bytes: 64 shards with every type fill 20 MB.
 pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
-/// again for logging in.
+/// Longest wait for one host of a PostgreSQL server to take a connection and to let us in, in
+/// milliseconds.
 pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// Time from an attempt to apply monitors without the database to the next, in milliseconds.
+pub const APPLY_AGAIN_MS: u64 = 2_000;
 /// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
 /// stopped process, a frozen disk) counts as away after this.
 pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
@@ -730,6 +755,9 @@ pub const FEED_ROUND_MS: u64 = 1_000;
 /// Time between two steps of the sweep where the table tells of its changes, in milliseconds: what
 /// it cannot tell (a trigger that is switched off) is found all the same.
 pub const FEED_SWEEP_MS: u64 = 30_000;
+/// Longest wait to hear what another session tells, in milliseconds: where nothing comes, a pooler
+/// is in between.
+pub const FEED_HELLO_MS: u64 = 2_000;
 /// How long changes that come together are gathered, in milliseconds.
 pub const FEED_GATHER_MS: u64 = 50;
 

@@ -58,6 +58,9 @@ pub enum Command {
         /// True where it is to be there.
         on: bool,
     },
+    /// Check these monitors now, beside their schedule. One that is paused, or whose check is due,
+    /// waits or runs already, is passed over.
+    CheckNow(Vec<MonitorId>),
     /// Start nothing more, let what is in flight end, seal the batch and leave.
     Drain,
     /// Leave now: what is in flight is unknown(cancelled).
@@ -202,6 +205,8 @@ pub enum Change {
     Upsert(Vec<Assign>),
     /// Take these away.
     Remove(Vec<MonitorId>),
+    /// Check these now, as [`Command::CheckNow`] says.
+    CheckNow(Vec<MonitorId>),
 }
 
 /// A change on its way, and who waits for it.

@@ -173,6 +173,12 @@ impl Marks {
         Marks(if on { self.0 | mark.0 } else { self.0 & !mark.0 })
     }
 
+    /// The marks with these words; words that are not known are left out.
+    pub fn of_names(names: &[&str]) -> Marks {
+        let known = Marks::ALL.into_iter().filter(|(_, name)| names.contains(name));
+        known.fold(Marks::NONE, |marks, (mark, _)| marks.set(mark, true))
+    }
+
     /// The words of those that are there.
     pub fn names(self) -> Vec<&'static str> {
         Marks::ALL.into_iter().filter(|(mark, _)| self.has(*mark)).map(|(_, name)| name).collect()

@@ -6,6 +6,8 @@ mod bench;
 mod canaries;
 #[path = "alert/delivery.rs"]
 mod delivery;
+#[path = "alert/marks.rs"]
+mod marks;
 #[path = "alert/originals.rs"]
 mod originals;
 #[path = "alert/post.rs"]

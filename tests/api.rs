@@ -10,5 +10,9 @@ mod hostile;
 mod made;
 #[path = "api/page.rs"]
 mod page;
+#[path = "api/scene.rs"]
+mod scene;
+#[path = "api/status.rs"]
+mod status;
 #[path = "api/v1.rs"]
 mod v1;

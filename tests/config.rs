@@ -26,7 +26,8 @@ fn problems(text: &str) -> Vec<String> {
 fn the_example_is_good_and_shows_every_key_and_type() {
     let loaded = parse(EXAMPLE).unwrap();
     assert_eq!(problems(EXAMPLE), Vec::<String>::new());
-    let mut given: Vec<&str> = loaded.monitors.iter().flat_map(|entry| entry.row.given()).collect();
+    let rows: Vec<MonitorRow> = loaded.monitors.iter().map(|entry| entry.row()).collect();
+    let mut given: Vec<&str> = rows.iter().flat_map(|row| row.given()).collect();
     given.sort_unstable();
     given.dedup();
     let mut keys = MonitorRow::KEYS.to_vec();
@@ -87,7 +88,7 @@ fn a_bad_monitor_does_not_stop_the_good_ones() {
     assert!(loaded.monitors[0].checked.is_err());
     let checked = loaded.monitors[1].checked.as_ref().unwrap();
     assert_eq!(checked.about.name, "h:1");
-    assert_eq!(loaded.monitors[1].row.name.as_deref(), Some("h:1"));
+    assert_eq!(loaded.monitors[1].row().name.as_deref(), Some("h:1"));
 }
 
 #[test]

@@ -102,7 +102,7 @@ fn the_database_is_named_by_type_and_parts() {
     let legacy = original(&[("DB_TYPE", "legacy"), ("DB_HOST", "old"), ("POSTGRES_HOST", "new")]);
     assert!(legacy.database.unwrap().to_string().contains("@old:5432/"));
     let url = original(&[("DATABASE_URL", "postgres://u:p@h/d"), ("DB_TYPE", "postgresql")]);
-    assert_eq!(url.database.unwrap().to_string(), "postgres://***@h/d");
+    assert_eq!(url.database.unwrap().to_string(), "postgres://u:***@h/d");
     assert_eq!(original(&[("DB_TYPE", "sqlite")]).database, Some(Database::Sqlite));
     assert_eq!(original(&[]).database, None);
     for bad in [("DB_TYPE", "mysql"), ("DATABASE_URL", "mysql://h/d")] {
@@ -225,7 +225,7 @@ fn limit_and_chunk_choose_by_place_and_disabled_monitors_keep_theirs() {
         let mut loaded = Loaded::parse("m".into(), text, &mut Interner::default()).unwrap();
         let settled = settle(line, &[], &Settings::default());
         settled.choose(&mut loaded, &mut Interner::default());
-        let names = loaded.monitors.iter().filter_map(|entry| entry.row.name.clone());
+        let names = loaded.monitors.iter().filter_map(|entry| entry.row().name);
         names.collect::<String>()
     };
     assert_eq!(names(&["--chunk=1-2"]), "ab");

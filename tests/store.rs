@@ -22,6 +22,9 @@ mod server;
 mod sqlite_file;
 #[path = "store/states.rs"]
 mod states;
+
+#[path = "store/timescale.rs"]
+mod timescale;
 #[path = "store/words.rs"]
 mod words;
 

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
+use cluster::Cluster;
 use serde_json::Value;
 
 use crate::harness::{BINARY, ask, command};
@@ -52,6 +53,31 @@ fn the_reference_does_the_same_exchanges_in_the_same_run() {
     let worked_out = each("cpu_us_per_check") / each("reference_us_per_check");
     assert!((ratio.unwrap() - worked_out).abs() < 1e-6);
     assert!(page.contains("the bare epoll client"));
+}
+
+#[test]
+fn kept_connections_and_resumed_sessions_are_measured_beside_a_reference_that_keeps_them_too() {
+    for mix in ["http-keepalive", "https-resumed"] {
+        let (figures, _) = bench(mix, &["--quick"]);
+        assert_eq!(figures["ledger_balances"], true, "{figures:#}");
+        assert!(number(&figures, "up") > 0, "{figures:#}");
+        assert_eq!((number(&figures, "down"), number(&figures, "refused")), (0, 0), "{figures:#}");
+        assert!(figures["ratio_to_reference"].as_f64() > Some(0.0), "{figures:#}");
+    }
+}
+
+#[test]
+fn a_bench_on_a_server_records_there_and_leaves_nothing_behind() {
+    let server = Cluster::shared();
+    let url = server.url("postgres");
+    let (figures, _) = bench("tcp", &["--no-reference", "--database-url", &url]);
+    assert_eq!(figures["store"], "postgres");
+    assert_eq!(figures["ledger_balances"], true, "{figures:#}");
+    assert!(figures["store_rows_per_s"].as_f64() > Some(0.0), "{figures:#}");
+    assert!(number(&figures, "database_bytes") > 1 << 20, "{figures:#}");
+    assert_eq!(number(&figures, "store_batches_spooled"), 0);
+    let left = "SELECT count(*) FROM pg_database WHERE datname LIKE 'engine_bench%'";
+    assert_eq!(server.psql("postgres", left), "0");
 }
 
 #[test]

@@ -1,10 +1,12 @@
 //! `engine start --demo`: what everybody tries first.
 
+use std::path::Path;
+
 use engine::farm::demo_expectations;
 use nix::sys::signal::Signal;
 
 use crate::harness::metrics::get;
-use crate::harness::{Engine, ask, eventually, monitors, named, results, text};
+use crate::harness::{BINARY, Engine, ask, command, eventually, monitors, named, results, text};
 
 #[test]
 fn demo_finds_every_expected_verdict_and_its_ledger_balances_at_every_scrape() {
@@ -98,5 +100,20 @@ fn demo_ends_by_itself_after_its_duration_and_at_ctrl_c() {
     watched.signal(Signal::SIGINT);
     for ended in [timed.wait(), watched.wait()] {
         assert_eq!(ended.code, 0, "{ended:?}");
+    }
+}
+
+#[test]
+fn demo_runs_every_monitor_in_a_data_folder_that_is_no_full_path() {
+    let place = tempfile::tempdir().unwrap();
+    let mut program = command(BINARY);
+    program.current_dir(place.path());
+    let demo = Engine::start_as(program, Path::new("data"), &["--demo", "--duration", "1s"]);
+    assert_eq!(demo.wait().code, 0);
+    let monitors = monitors(&place.path().join("data"));
+    assert_eq!(monitors.len(), demo_expectations().len());
+    for monitor in &monitors {
+        let message = monitor["message"].as_str().unwrap_or_default();
+        assert!(!message.starts_with("cannot run"), "{monitor}");
     }
 }

@@ -19,6 +19,7 @@ mod demo;
 mod fault;
 mod hist;
 mod kill;
+mod marks;
 mod preflight;
 mod probe;
 mod scrape;

@@ -92,6 +92,9 @@ impl Simulation {
     fn command(&mut self) {
         let id = self.random.below(80);
         let now = self.now();
+        if self.random.chance(20) {
+            return self.shard.on_command(Command::CheckNow(vec![MonitorId(id)]), now);
+        }
         if self.random.chance(25) {
             if let Some(slot) = self.shard.table().slot(MonitorId(id)) {
                 let activity = self.shard.table().get(slot).unwrap().0.activity;
@@ -263,4 +266,35 @@ fn every_due_check_is_accounted_for_whatever_happens() {
 #[test]
 fn the_same_seed_gives_the_same_run() {
     assert_eq!(run(7, 2_000), run(7, 2_000));
+}
+
+#[test]
+fn a_check_on_demand_starts_at_once_and_moves_no_due_time() {
+    let mut simulation = Simulation::new(1);
+    let timing = Timing { interval_ms: 60_000, ..simulation.monitor(0).timing };
+    for (id, paused) in [(1, false), (2, true)] {
+        let monitor = Monitor { paused, timing, ..simulation.monitor(id) };
+        let assign = Assign { monitor, state: State::default() };
+        simulation.shard.on_command(Command::Assign(vec![assign]), simulation.now());
+    }
+    simulation.tick += 1;
+    let slot = simulation.shard.table().slot(MonitorId(1)).unwrap();
+    let armed = simulation.shard.armed(slot);
+    let now = simulation.now();
+    let wanted = [1, 1, 2, 3].map(MonitorId).to_vec();
+    simulation.shard.on_command(Command::CheckNow(wanted), now);
+    let mut started = Vec::new();
+    let room = Room::new(60, 60);
+    simulation.shard.start_due(room, now, |at, monitor, _| started.push((at, monitor.id)));
+    assert_eq!(started.iter().map(|(_, id)| id.0).collect::<Vec<_>>(), [1]);
+    assert_eq!(simulation.shard.armed(slot), armed);
+    let good = Attempt::of_target(Outcome::default(), 77, None);
+    simulation.shard.on_attempt(started[0].0, good, now);
+    // One due time has one sample: nothing more in this tick.
+    simulation.shard.on_command(Command::CheckNow(vec![MonitorId(1)]), now);
+    assert!(!simulation.shard.can_start(room));
+    simulation.shard.outbox().seal();
+    simulation.store();
+    let due: Vec<_> = simulation.samples.keys().map(|(id, due_ms)| (id.0, *due_ms)).collect();
+    assert_eq!(due, [(1, now.tick.millis())]);
 }

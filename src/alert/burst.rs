@@ -63,7 +63,7 @@ pub(super) fn join(
     for member in members {
         transaction
             .prepare_cached(
-                "UPDATE told SET sent_ms = ?4, times = 1, burst = ?5, due_ms = NULL
+                "UPDATE told SET sent_ms = ?4, times = 1, burst = ?5, due_ms = NULL, held = ''
                  WHERE monitor = ?1 AND opened_ms = ?2 AND channel = ?3",
             )?
             .execute(params![

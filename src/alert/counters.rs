@@ -24,6 +24,7 @@ pub struct AlertCounters {
     pub(super) outbox_errors: AtomicU64,
     pub(super) waiting: AtomicU64,
     pub(super) outages: AtomicU64,
+    pub(super) held: AtomicU64,
     pub(super) oldest_ms: AtomicU64,
     pub(super) sending: AtomicU64,
     said: Mutex<String>,
@@ -74,6 +75,7 @@ impl AlertCounters {
             gauges: vec![
                 ("engine_alert_notices_waiting", "Notices to deliver", load(&self.waiting)),
                 ("engine_alert_outages", "Outages that are not over", load(&self.outages)),
+                ("engine_alert_outages_held", "Not told because of a mark", load(&self.held)),
                 ("engine_alert_sending", "Deliveries on their way", load(&self.sending)),
                 ("engine_alert_oldest_milliseconds", "Age of the oldest notice", age),
             ],

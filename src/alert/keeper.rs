@@ -18,7 +18,7 @@ use super::http::{Again, Roots, chance};
 use super::outbox::{Outbox, Ready, State, finish, postpone, set_cursor};
 use super::plan::{Singles, Turn};
 use super::senders::{Done, Job, Senders};
-use super::{AlertError, Change, Directory};
+use super::{AlertError, Change, Directory, flaps};
 use crate::clock::wall_millis;
 use crate::limits::{
     ALERT_CATCH_UP_MS, ALERT_CATCH_UP_ROWS, ALERT_CHANNEL_FAILURES_MAX, ALERT_CHANNEL_SENDS_MAX,
@@ -153,6 +153,7 @@ impl Alerts {
             catch_up_ms: 0,
             tidy_ms: 0,
             gone_ms: wall_millis() + ALERT_GONE_MS,
+            began: false,
             behind: false,
             starting: 0,
         };
@@ -222,6 +223,8 @@ struct Keeper {
     catch_up_ms: u64,
     tidy_ms: u64,
     gone_ms: u64,
+    /// What an earlier run left behind in the store was read.
+    began: bool,
     /// More was due than one turn does.
     behind: bool,
     /// Where the next look for something to send begins: no channel is always the last.
@@ -337,6 +340,9 @@ impl Keeper {
                     for change in changes {
                         let fresh = turn.take(change)?;
                         let counters = &self.counters;
+                        if !change.is_of_verdict() {
+                            continue;
+                        }
                         add(if fresh { &counters.changes } else { &counters.repeated }, 1);
                     }
                 }
@@ -445,8 +451,9 @@ impl Keeper {
             add(&self.counters.expired, expired);
             self.outbox.prune(now_ms)?;
         }
-        let (waiting, outages, oldest_ms) = self.outbox.totals()?;
+        let (waiting, outages, oldest_ms, held) = self.outbox.totals()?;
         let counters = &self.counters;
+        counters.held.store(held, Ordering::Relaxed);
         counters.waiting.store(waiting, Ordering::Relaxed);
         counters.outages.store(outages, Ordering::Relaxed);
         counters.oldest_ms.store(oldest_ms, Ordering::Relaxed);
@@ -466,6 +473,9 @@ impl Keeper {
         if self.shared {
             let transaction = self.outbox.conn.transaction()?;
             set_cursor(&transaction, newest)?;
+            if !std::mem::replace(&mut self.began, true) {
+                flaps::forget(&transaction, now_ms)?;
+            }
             return transaction.commit();
         }
         let cursor = match self.outbox.cursor()? {
@@ -502,8 +512,12 @@ impl Keeper {
                 after = *number;
             }
             set_cursor(&transaction, after)?;
+            let caught_up = changes.len() < ALERT_CATCH_UP_ROWS;
+            if caught_up && !std::mem::replace(&mut self.began, true) {
+                flaps::forget(&transaction, now_ms)?;
+            }
             transaction.commit()?;
-            if changes.len() < ALERT_CATCH_UP_ROWS {
+            if caught_up {
                 return Ok(());
             }
         }

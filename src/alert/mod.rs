@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::channels::ChannelSpec;
 use crate::ids::MonitorId;
 use crate::monitor::Kind;
-use crate::sample::{Code, Verdict};
+use crate::sample::{Code, Marks, Verdict};
 
 pub mod notice;
 
@@ -33,6 +33,8 @@ mod plan;
 
 mod burst;
 
+mod flaps;
+
 mod senders;
 
 mod counters;
@@ -43,7 +45,8 @@ pub use counters::AlertCounters;
 pub use keeper::{Alerts, Setup};
 pub use notice::Notice;
 
-/// A change of verdict, with the words that belong to it.
+/// A change of verdict, with the words that belong to it; of the marks alone where `from` and `to`
+/// are the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
     /// Whose verdict.
@@ -60,6 +63,15 @@ pub struct Change {
     pub message: Box<str>,
     /// Wall time of that check, in microseconds; 0 where it is not known.
     pub total_us: u32,
+    /// What stands beside the verdict from then on.
+    pub marks: Marks,
+}
+
+impl Change {
+    /// False where only the marks are others.
+    pub fn is_of_verdict(&self) -> bool {
+        self.from != self.to
+    }
 }
 
 /// What alerting must know of a monitor.
@@ -81,15 +93,13 @@ pub struct Facts {
     pub repeat: Option<i32>,
     /// Who is told, where monitors have owners.
     pub person: Option<Person>,
-    /// Why nobody is to be told of it now; `None` where nothing stands against it.
-    pub held: Option<Held>,
 }
 
-/// Why a change is not told now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Why an outage is not told now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// In words: `maintenance`, `the parent router is down`.
-    pub reason: String,
+    /// In a word, such as `maintenance`.
+    pub reason: &'static str,
     /// When to look again, in milliseconds since the Unix epoch.
     pub until_ms: u64,
 }
@@ -139,6 +149,13 @@ pub trait Directory: Send {
     ///
     /// Why nothing can be known now, in words.
     fn channel(&mut self, name: &str) -> Result<Option<ChannelSpec>, String>;
+
+    /// Why the outage of a monitor that began at `opened_ms` is not to be told now; `None` where
+    /// nothing stands against it.
+    fn held(&mut self, monitor: MonitorId, opened_ms: u64, now_ms: u64) -> Option<Held>;
+
+    /// True where something that [`Directory::held`] named is gone since this was asked last.
+    fn released(&mut self) -> bool;
 
     /// Failed checks in a row of a monitor, as far as they were counted since the start.
     fn failures(&mut self, monitor: MonitorId) -> u32;

@@ -18,6 +18,8 @@ pub enum Event {
     StillDown,
     /// It is up again.
     Up,
+    /// Its answers change too often to tell of each change.
+    Flapping,
     /// It is no longer watched, and was down.
     Gone,
     /// Many monitors went down together.
@@ -41,6 +43,7 @@ impl Event {
             Event::Down => "down",
             Event::StillDown => "still_down",
             Event::Up => "up",
+            Event::Flapping => "flapping",
             Event::Gone => "gone",
             Event::ManyDown => "many_down",
             Event::ManyUp => "many_up",

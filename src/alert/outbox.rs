@@ -254,16 +254,17 @@ impl Outbox {
         Ok(())
     }
 
-    /// Notices that wait, and outages that are open.
-    pub(super) fn totals(&self) -> rusqlite::Result<(u64, u64, u64)> {
-        let row = self.conn.query_row(
+    /// Notices that wait, outages that are open, when the oldest notice was made, and how often an
+    /// outage is not told because something stands against it.
+    pub(super) fn totals(&self) -> rusqlite::Result<(u64, u64, u64, u64)> {
+        let mut statement = self.conn.prepare_cached(
             "SELECT (SELECT count(*) FROM notice WHERE state = 0), (SELECT count(*) FROM outage),
-                    (SELECT coalesce(min(made_ms), 0) FROM notice WHERE state = 0)",
-            [],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+                    (SELECT coalesce(min(made_ms), 0) FROM notice WHERE state = 0),
+                    (SELECT count(*) FROM told WHERE held <> '')",
         )?;
-        let (waiting, outages, oldest_ms): (i64, i64, i64) = row;
-        Ok((number(waiting), number(outages), number(oldest_ms)))
+        statement.query_row([], |row| {
+            Ok((number(row.get(0)?), number(row.get(1)?), number(row.get(2)?), number(row.get(3)?)))
+        })
     }
 }
 

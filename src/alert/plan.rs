@@ -3,11 +3,10 @@
 //! Owns: the life of an outage in the outbox. A change to down opens it and finds its channels;
 //! after a short hold each channel tells it, alone or with others; reminders follow by the
 //! channel's rule; a change to up ends it, and whoever was told of the outage is told of its end.
-//! What a quiet time or a maintenance holds back is told at its end, if it still lasts; what ended
-//! before that is told to nobody. Everything of one turn is one transaction.
+//! What a quiet time or a mark holds back is told at its end, if it still lasts; what ended before
+//! that is told to nobody. Who was told of an outage is told of its end. Everything of one turn is one transaction.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::Arc;
 
 use rusqlite::{Transaction, params};
 
@@ -15,10 +14,11 @@ use super::channel::{Channel, Registry};
 use super::counters::AlertCounters;
 use super::notice::{Event, Notice};
 use super::outbox::{number, put};
-use super::{Change, Directory, Facts, burst, mute, rule};
+use super::{Change, Directory, Facts, Held, burst, flaps, mute, rule};
 use crate::ids::MonitorId;
 use crate::limits::{
-    ALERT_FACTS_WAIT_MS, ALERT_GROUP_MIN, ALERT_SINGLES_PER_MINUTE_MAX, ALERT_TURN_OUTAGES_MAX,
+    ALERT_FACTS_WAIT_MS, ALERT_GROUP_MIN, ALERT_HELD_LOOK_MS, ALERT_SINGLES_PER_MINUTE_MAX,
+    ALERT_TURN_OUTAGES_MAX,
 };
 use crate::messages::GuardChange;
 use crate::sample::{Code, Verdict};
@@ -84,8 +84,9 @@ impl Turn<'_> {
 
     /// Takes a change into account, once. Returns false for one that was taken before.
     pub(super) fn take(&mut self, change: &Change) -> rusqlite::Result<bool> {
-        if change.from == change.to {
-            return Ok(false); // Only its marks are others.
+        self.note_flapping(change)?;
+        if !change.is_of_verdict() {
+            return Ok(false);
         }
         let key = params![change.monitor.0 as i64, change.at_ms as i64, change.to as u8];
         let fresh = self
@@ -114,6 +115,12 @@ impl Turn<'_> {
                 "SELECT min(at_ms) FROM seen WHERE monitor = ?1 AND at_ms > ?2 AND verdict = ?3",
             )?
             .query_row(params![monitor, at_ms, Verdict::Up as u8], |row| row.get(0))?;
+        let due_ms = self.now_ms + self.hold_ms;
+        if flaps::is_on(self.transaction, change.monitor.0)?
+            && flaps::open_again(self.transaction, change.monitor.0, later_up, due_ms)?
+        {
+            return Ok(());
+        }
         self.transaction
             .prepare_cached(
                 "INSERT INTO outage (monitor, opened_ms, taken_ms, code, message, closed_ms)
@@ -159,6 +166,10 @@ impl Turn<'_> {
     /// Does what is due. Returns true where more of it waits.
     pub(super) fn work(&mut self) -> rusqlite::Result<bool> {
         let routed = self.route()?;
+        if self.directory.released() {
+            self.look_at_held()?;
+        }
+        self.tell_flapping()?;
         let told = self.tell()?;
         let over = self.finish()?;
         self.counters.grouped(burst::tell(self.transaction, self.now_ms)?);
@@ -242,18 +253,20 @@ impl Turn<'_> {
             let channel = match self.registry.get(&due.channel, self.directory, self.now_ms) {
                 Ok(Some(channel)) => channel,
                 Ok(None) => {
-                    self.look_again(&due, None)?; // It was taken out of the configuration.
+                    self.look_again(&due, None, "")?; // It was taken out of the configuration.
                     continue;
                 }
                 Err(error) => {
                     self.counters.directory_failed(&error);
-                    self.look_again(&due, Some(self.now_ms + LOOK_MS))?;
+                    self.look_again(&due, Some(self.now_ms + LOOK_MS), "")?;
                     continue;
                 }
             };
-            match held_until(&channel, &due.facts, self.now_ms) {
-                Some(until) if !due.closed => self.look_again(&due, Some(until))?,
-                Some(_) => self.look_again(&due, None)?,
+            match self.held(&channel, &due)? {
+                Some(held) if !due.closed || due.sent_ms > 0 => {
+                    self.look_again(&due, Some(held.until_ms), held.reason)?;
+                }
+                Some(_) => self.look_again(&due, None, "")?,
                 None if due.sent_ms > 0 => self.remind(&channel, &due)?,
                 None => fresh.entry(due.channel.clone()).or_default().push(due),
             }
@@ -336,10 +349,10 @@ impl Turn<'_> {
     fn remind(&mut self, channel: &Channel, due: &Due) -> rusqlite::Result<()> {
         let failures = self.directory.failures(MonitorId(due.monitor));
         if due.closed {
-            return self.look_again(due, None);
+            return self.look_again(due, None, "");
         }
         if failures == 0 || failures == due.failures {
-            return self.look_again(due, Some(self.now_ms + LOOK_MS));
+            return self.look_again(due, Some(self.now_ms + LOOK_MS), "");
         }
         self.put(channel, Event::StillDown, due, failures)
     }
@@ -375,7 +388,8 @@ impl Turn<'_> {
         let next_ms = rule::next_ms(&channel.remind, &due.facts, failures, self.now_ms);
         self.transaction
             .prepare_cached(
-                "UPDATE told SET sent_ms = ?4, times = times + 1, failures = ?5, due_ms = ?6
+                "UPDATE told SET sent_ms = ?4, times = times + 1, failures = ?5, due_ms = ?6,
+                     held = ''
                  WHERE monitor = ?1 AND opened_ms = ?2 AND channel = ?3",
             )?
             .execute(params![
@@ -389,17 +403,40 @@ impl Turn<'_> {
         Ok(())
     }
 
-    fn look_again(&self, due: &Due, at_ms: Option<u64>) -> rusqlite::Result<()> {
+    /// Why this outage is not told now over this channel: its marks, or a quiet time.
+    fn held(&mut self, channel: &Channel, due: &Due) -> rusqlite::Result<Option<Held>> {
+        let flaps = flaps::is_on(self.transaction, due.monitor)?;
+        let held = match flaps {
+            true => Some(Held { reason: flaps::HELD, until_ms: self.now_ms + ALERT_HELD_LOOK_MS }),
+            false => self.directory.held(MonitorId(due.monitor), due.opened_ms, self.now_ms),
+        };
+        let quiet = quiet_until(channel, &due.facts, self.now_ms);
+        Ok(held.or(quiet.map(|until_ms| Held { reason: "quiet time", until_ms })))
+    }
+
+    /// A mark is gone: what one holds is looked at now.
+    fn look_at_held(&self) -> rusqlite::Result<()> {
         self.transaction
             .prepare_cached(
-                "UPDATE told SET due_ms = ?4
+                "UPDATE told SET due_ms = ?1
+                 WHERE held NOT IN ('', ?2) AND sent_ms = 0 AND due_ms > ?1",
+            )?
+            .execute(params![self.now_ms as i64, flaps::HELD])?;
+        Ok(())
+    }
+
+    fn look_again(&self, due: &Due, at_ms: Option<u64>, held: &str) -> rusqlite::Result<()> {
+        self.transaction
+            .prepare_cached(
+                "UPDATE told SET due_ms = ?4, held = ?5
                  WHERE monitor = ?1 AND opened_ms = ?2 AND channel = ?3",
             )?
             .execute(params![
                 due.monitor as i64,
                 due.opened_ms as i64,
                 due.channel,
-                at_ms.map(|ms| ms as i64)
+                at_ms.map(|ms| ms as i64),
+                held
             ])?;
         Ok(())
     }
@@ -415,7 +452,12 @@ impl Turn<'_> {
             Err(error) => self.counters.directory_failed(&error),
         }
         for over in &over {
-            for (name, burst) in self.told(over)? {
+            let told = self.told(over)?;
+            if !told.is_empty() && !over.gone && flaps::is_on(self.transaction, over.monitor)? {
+                flaps::hold_end(self.transaction, over.monitor, over.opened_ms, self.now_ms)?;
+                continue;
+            }
+            for (name, burst) in told {
                 match burst {
                     Some(burst) => burst::member_up(self.transaction, burst, self.now_ms)?,
                     None => self.tell_end(&name, over)?,
@@ -435,7 +477,7 @@ impl Turn<'_> {
     fn over(&self) -> rusqlite::Result<Vec<Over>> {
         let mut statement = self.transaction.prepare_cached(
             "SELECT monitor, opened_ms, closed_ms, up_total_us, gone, facts FROM outage o
-             WHERE closed_ms IS NOT NULL AND routed = 1 AND NOT EXISTS
+             WHERE closed_ms IS NOT NULL AND routed = 1 AND end_ms <= ?1 AND NOT EXISTS
                  (SELECT 1 FROM told t WHERE t.monitor = o.monitor AND t.opened_ms = o.opened_ms
                   AND t.sent_ms = 0 AND t.due_ms <= ?1)
              ORDER BY closed_ms LIMIT ?2",
@@ -520,6 +562,7 @@ impl Turn<'_> {
                          WHERE monitor = ?1 AND closed_ms IS NULL",
                     )?
                     .execute([*id, self.now_ms as i64])?;
+                flaps::forget_one(self.transaction, *id)?;
             }
         }
     }
@@ -553,13 +596,8 @@ fn evidence(change: &GuardChange) -> String {
     format!("{}. Until it ends no monitor is called down.", signs.join(", "))
 }
 
-/// Why a channel may not tell this monitor's outage now, as the time to look again.
-fn held_until(channel: &Arc<Channel>, facts: &Facts, now_ms: u64) -> Option<u64> {
-    let held = facts.held.as_ref().map(|held| held.until_ms.max(now_ms + LOOK_MS));
-    held.max(quiet_until(channel, facts, now_ms))
-}
-
-fn quiet_until(channel: &Channel, facts: &Facts, now_ms: u64) -> Option<u64> {
+/// When the quiet time of a monitor's owner ends, where this channel keeps to it.
+pub(super) fn quiet_until(channel: &Channel, facts: &Facts, now_ms: u64) -> Option<u64> {
     let person = facts.person.as_ref().filter(|_| channel.quiet)?;
     mute::quiet_until(person, now_ms)
 }

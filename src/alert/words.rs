@@ -15,6 +15,7 @@ pub fn title(notice: &Notice) -> String {
         Event::Down => format!("DOWN: {name}"),
         Event::StillDown => format!("STILL DOWN: {name}"),
         Event::Up => format!("UP: {name}"),
+        Event::Flapping => format!("FLAPPING: {name}"),
         Event::Gone => format!("NO LONGER WATCHED: {name}"),
         Event::ManyDown => format!("DOWN: {name} together"),
         Event::ManyUp => match &notice.group {

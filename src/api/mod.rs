@@ -11,6 +11,8 @@ use crate::metrics::page::Page;
 
 mod answer;
 
+mod markup;
+
 mod problem;
 
 pub mod legacy;

@@ -29,6 +29,8 @@ const JS: &str = "text/javascript; charset=utf-8";
 /// Every file of the page: its name, media type and bytes.
 const FILES: &[(&str, &str, &[u8])] = &[
     ("page.css", "text/css; charset=utf-8", include_bytes!("page/page.css")),
+    ("status.css", "text/css; charset=utf-8", include_bytes!("page/status.css")),
+    ("status.js", JS, include_bytes!("page/status.js")),
     ("icon.svg", "image/svg+xml", include_bytes!("page/icon.svg")),
     ("theme.js", JS, include_bytes!("page/theme.js")),
     ("main.js", JS, include_bytes!("page/main.js")),

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::bench::{BenchError, Plan};
+use crate::bench::{BenchError, DATABASE_URL, Plan};
 
 /// Most monitors that a search tries.
 const MONITORS_MAX: usize = 8_000_000;
@@ -196,6 +196,9 @@ fn one(plan: &Plan) -> Result<Trial, BenchError> {
         command.arg(flag).arg(format!("{}ms", time.as_millis()));
     }
     command.args(["--monitors", &monitors]).arg("--data-dir").arg(&plan.data_dir);
+    if let Some(dsn) = plan.database.dsn() {
+        command.env(DATABASE_URL, dsn.reveal());
+    }
     if let Some(cores) = plan.cores {
         command.arg("--cores").arg(cores.to_string());
     }

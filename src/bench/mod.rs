@@ -12,13 +12,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::boot::backend::Backend;
 use crate::boot::{Engine, EngineError, Options};
 use crate::config::Loaded;
+use crate::config::database::Database;
 use crate::limits::{DRAIN_MS_MAX, INFLIGHT_DEFAULT};
 use crate::placement::{self, PlacementError};
 use crate::preflight;
-use crate::store::Retention;
+use crate::store::{Retention, StoreError};
+
+pub mod database;
 
 pub mod html;
 
@@ -44,12 +46,17 @@ pub mod watch;
 
 pub mod yardstick;
 
+use database::RunDatabase;
 use machine::Machine;
 use mix::{Common, Mix};
 use report::{Load, Report, Run};
 use targets::Targets;
 use watch::{Look, Point};
 use yardstick::{Cost, Yardstick};
+
+/// The variable that names the server of the results: a run of a search gets it here, since a
+/// command line can be read by everybody.
+pub const DATABASE_URL: &str = "ENGINE_BENCH_DATABASE_URL";
 
 /// Everything that a bench needs to know.
 #[derive(Clone, Debug)]
@@ -70,6 +77,8 @@ pub struct Plan {
     pub cores: Option<usize>,
     /// A folder for the database, which must not be there yet; deleted in the end.
     pub data_dir: PathBuf,
+    /// Where results go: that folder, or a server on which a database is made and deleted.
+    pub database: Database,
     /// This binary: it serves the targets too.
     pub program: PathBuf,
     /// How long the reference runs, before and after the engine; zero for not at all.
@@ -112,6 +121,9 @@ pub enum BenchError {
         /// Of the file operation.
         source: io::Error,
     },
+    /// The server of the results.
+    #[error("the database of the bench: {0}; --database-url needs the right to create databases")]
+    Database(StoreError),
     /// The reference client.
     #[error("the reference: {0}")]
     Reference(io::Error),
@@ -139,14 +151,6 @@ impl Folder {
             Ok(()) => Ok(path),
             Err(source) => Err(BenchError::Folder { path, source }),
         }
-    }
-
-    /// Bytes of the database's files.
-    fn database_bytes(&self) -> u64 {
-        let Ok(entries) = fs::read_dir(&self.0) else { return 0 };
-        let named = |entry: &fs::DirEntry| entry.file_name().to_string_lossy().contains(".db");
-        let sizes = entries.flatten().filter(named).flat_map(|entry| entry.metadata());
-        sizes.map(|metadata| metadata.len()).sum()
     }
 }
 
@@ -186,6 +190,7 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(Stage, f64)) -> Result<Report, Benc
     let descriptors = preflight::raise_descriptor_limit()?;
     let machine = Machine::look();
     let folder = Folder::make(&plan.data_dir)?;
+    let database = RunDatabase::make(&plan.database)?;
     let mut targets = Targets::start(&plan.program, seats.farm).map_err(BenchError::Targets)?;
     let ca_file = folder.write("farm-ca.pem", &targets.places.ca_pem)?;
     let yardstick = Yardstick::new(plan, &targets.places, &seats);
@@ -197,7 +202,7 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(Stage, f64)) -> Result<Report, Benc
     let in_flight = preflight::inflight_allowed(descriptors, seats.shards.len());
     let options = Options {
         data_dir: folder.0.join("data"),
-        backend: Backend::Sqlite,
+        backend: database.backend(),
         cpus: seats.shards.clone(),
         in_flight_max: in_flight.min(INFLIGHT_DEFAULT),
         retention: Retention::default(),
@@ -215,7 +220,6 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(Stage, f64)) -> Result<Report, Benc
     let watched = watch_over(plan, &engine, &mut targets, &mut tell);
     let last = end(engine)?;
     let after = measure(Stage::After, &mut tell)?;
-    let database = Folder(options.data_dir.clone()).database_bytes();
     Ok(Report::of(&Run {
         plan,
         seats: &seats,
@@ -225,7 +229,8 @@ pub fn run(plan: &Plan, mut tell: impl FnMut(Stage, f64)) -> Result<Report, Benc
         watched,
         last,
         cost: Cost::mean(before, after),
-        database,
+        store: database.kind(),
+        database: database.bytes(&options.data_dir),
     }))
 }
 

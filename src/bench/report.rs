@@ -34,7 +34,9 @@ pub struct Run<'a> {
     pub last: Shards,
     /// The reference.
     pub cost: Option<Cost>,
-    /// Bytes of the database's files in the end.
+    /// The database, by its sort.
+    pub store: &'static str,
+    /// Bytes of the database in the end.
     pub database: u64,
 }
 
@@ -55,6 +57,8 @@ pub struct Report {
     pub version: &'static str,
     /// The mix, by its name.
     pub mix: &'static str,
+    /// The database: `sqlite` or `postgres`.
+    pub store: &'static str,
     /// Monitors.
     pub monitors: usize,
     /// From due to due, in seconds.
@@ -228,6 +232,7 @@ impl Report {
         self.first_result_s = run.load.first_result_us.load(Ordering::Relaxed) as f64 / 1e6;
         self.refused = run.load.refused;
         self.in_flight_allowed = run.in_flight_max;
+        self.store = run.store;
         self.database_bytes = run.database;
         self.ledger_balances = run.last.balances && run.last.ledger.open() == 0;
     }
@@ -362,6 +367,7 @@ mod tests {
     use super::*;
     use crate::bench::mix::Mix;
     use crate::bench::watch;
+    use crate::config::database::Database;
     use crate::monitor::Kind;
     use crate::sample::CheckResult;
 
@@ -375,6 +381,7 @@ mod tests {
             duration: Duration::from_secs(10),
             cores: None,
             data_dir: "bench".into(),
+            database: Database::Sqlite,
             program: "engine".into(),
             reference: Duration::from_secs(1),
         }
@@ -395,6 +402,7 @@ mod tests {
             watched,
             last: ended,
             cost: Some(Cost { user_us: 5.0, kernel_us: 15.0 }),
+            store: "sqlite",
             database: 1,
         })
     }

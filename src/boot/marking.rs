@@ -1,16 +1,15 @@
 //! Which monitors are marked: in a window of maintenance, or behind something that is down.
 //!
-//! Owns: the plan of each source of monitors, what is down among parents, and what the shards were
-//! told. Looks once a second and tells only differences. A monitor is unreachable while any monitor
+//! Owns: the plan of each source of monitors, and what the shards were told. Looks once a second and tells only differences. A monitor is unreachable while any monitor
 //! that it depends on, over however many steps, is down.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::standing::Standing;
 use crate::config::Loaded;
 use crate::config::maintenance::When;
 use crate::ids::MonitorId;
-use crate::sample::{Marks, SampleBatch, Verdict};
+use crate::sample::{Marks, Verdict};
 
 /// Windows and dependencies of a file, by the places of its monitors.
 #[derive(Debug, Default)]
@@ -34,19 +33,22 @@ impl Plan {
             window.tags.iter().for_each(|tag| by_tag.entry(tag).or_default().push(at));
             window.monitors.iter().for_each(|name| by_name.entry(name).or_default().push(at));
         }
-        let rows = || loaded.monitors.iter().map(|entry| &entry.row).enumerate();
+        let entries = || loaded.monitors.iter().enumerate();
         let mut places = HashMap::new();
-        if rows().any(|(_, row)| row.depends_on.is_some()) {
-            places.extend(rows().filter_map(|(at, row)| Some((row.name.as_deref()?, at))));
+        if entries().any(|(_, entry)| !entry.depends_on.is_empty()) {
+            places.extend(entries().filter_map(|(at, entry)| Some((entry.name()?, at))));
         }
-        for (at, row) in rows() {
-            let tags = row.tags.iter().flatten().filter_map(|tag| by_tag.get(tag.as_str()));
-            let names = row.name.as_deref().and_then(|name| by_name.get(name));
-            let windows: HashSet<usize> = tags.chain(names).flatten().copied().collect();
-            windows.into_iter().for_each(|window| plan.windows[window].1.push(at));
-            let parents = row.depends_on.iter().flatten();
-            let known = parents.filter_map(|name| places.get(name.as_str()));
+        for (at, entry) in entries() {
+            let known = entry.depends_on.iter().filter_map(|name| places.get(name.as_str()));
             plan.dependencies.extend(known.map(|parent| (at, *parent)));
+            if plan.windows.is_empty() {
+                continue;
+            }
+            let (tags, name) = (entry.tags(), entry.name());
+            let by_tag = tags.iter().filter_map(|tag| by_tag.get(tag.as_str()));
+            let by_name = name.as_deref().and_then(|name| by_name.get(name));
+            let windows: HashSet<usize> = by_tag.chain(by_name).flatten().copied().collect();
+            windows.into_iter().for_each(|window| plan.windows[window].1.push(at));
         }
         plan
     }
@@ -58,14 +60,6 @@ struct Placed {
     windows: Vec<(When, Vec<MonitorId>)>,
     /// Child and parent.
     dependencies: Vec<(MonitorId, MonitorId)>,
-}
-
-/// What is down among those that others depend on; the store's thread tells it.
-#[derive(Debug, Default)]
-struct Parents {
-    known: HashSet<MonitorId>,
-    down: HashSet<MonitorId>,
-    changed: bool,
 }
 
 /// Some monitors get a mark, or lose it.
@@ -86,7 +80,7 @@ pub struct Marking {
     placed: BTreeMap<String, Placed>,
     open: Vec<bool>,
     children: HashMap<MonitorId, Vec<MonitorId>>,
-    parents: Arc<Mutex<Parents>>,
+    standing: Standing,
     maintained: HashSet<MonitorId>,
     unreachable: HashSet<MonitorId>,
     /// The plan is another one than at the last look.
@@ -95,6 +89,11 @@ pub struct Marking {
 }
 
 impl Marking {
+    /// Of an engine that starts.
+    pub fn starting() -> Marking {
+        Marking { standing: Standing::starting(), ..Marking::default() }
+    }
+
     /// Takes the plan of a source whose monitors have these numbers, in place of its plan before.
     /// Returns those that others depend on: what is known of them is to be told to
     /// [`Marking::seed`].
@@ -116,31 +115,18 @@ impl Marking {
             self.children.entry(*parent).or_default().push(*child);
         }
         self.anew = true;
-        let mut parents = self.parents();
-        parents.known = self.children.keys().copied().collect();
-        let Parents { known, down, .. } = &mut *parents;
-        down.retain(|id| known.contains(id));
-        known.iter().copied().collect()
+        let dependencies = self.placed.values().flat_map(|placed| &placed.dependencies);
+        self.standing.plan(dependencies.copied())
     }
 
     /// What the store knew of those that others depend on.
     pub fn seed(&mut self, known: impl Iterator<Item = (MonitorId, Verdict)>) {
-        let mut parents = self.parents();
-        known.for_each(|(id, verdict)| parents.see(id, verdict));
+        self.standing.seed(known);
     }
 
-    /// Hears of recorded results, on the store's thread.
-    pub fn tap(&self) -> impl FnMut(&[SampleBatch]) + Send + 'static {
-        let parents = Arc::clone(&self.parents);
-        move |batches| {
-            let mut parents = parents.lock().unwrap_or_else(PoisonError::into_inner);
-            if parents.known.is_empty() {
-                return;
-            }
-            for change in batches.iter().flat_map(|batch| &batch.transitions) {
-                parents.see(change.monitor, change.to);
-            }
-        }
+    /// What stands against telling of monitors, shared with this.
+    pub fn standing(&self) -> Standing {
+        self.standing.clone()
     }
 
     /// These monitors are gone: a shard that gets them again knows of no mark.
@@ -164,17 +150,15 @@ impl Marking {
             let windows = windows().zip(&open).filter(|(_, open)| **open);
             let wanted = windows.flat_map(|((_, members), _)| members).copied().collect();
             tell(&mut self.maintained, wanted, Marks::MAINTENANCE, &mut orders);
+            self.standing.set_maintained(&self.maintained);
             self.open = open;
         }
-        let mut parents = self.parents();
-        let changed = std::mem::take(&mut parents.changed);
-        let down: Vec<MonitorId> = parents.down.iter().copied().collect();
-        drop(parents);
-        if self.anew || changed {
+        if let Some(down) = self.standing.newly_down(self.anew) {
             let wanted = self.below(down);
             tell(&mut self.unreachable, wanted, Marks::UNREACHABLE, &mut orders);
         }
         self.anew = false;
+        self.standing.looked(orders.iter().any(|order| !order.on));
         orders
     }
 
@@ -186,24 +170,6 @@ impl Marking {
             open.extend(children.filter(|child| below.insert(**child)));
         }
         below
-    }
-
-    fn parents(&self) -> MutexGuard<'_, Parents> {
-        self.parents.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Parents {
-    /// An unknown verdict says nothing: what was down counts as down.
-    fn see(&mut self, id: MonitorId, verdict: Verdict) {
-        if !self.known.contains(&id) {
-            return;
-        }
-        self.changed |= match verdict {
-            Verdict::Down => self.down.insert(id),
-            Verdict::Up | Verdict::Pending | Verdict::Paused => self.down.remove(&id),
-            Verdict::Unknown => false,
-        };
     }
 }
 

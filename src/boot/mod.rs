@@ -4,6 +4,7 @@
 //! what is left; each step has a deadline. Blocks: the control thread calls it.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,12 +20,13 @@ use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::MonitorId;
 use crate::limits::{
-    DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
+    APPLY_AGAIN_MS, COMMAND_MONITORS_MAX, DRAIN_MS_MAX, INTERVAL_MS_DEFAULT,
+    STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
-use crate::monitor::row::{Checked, MonitorRow};
+use crate::monitor::row::MonitorRow;
 use crate::monitor::{About, Kind, Monitor, address};
 use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
@@ -42,9 +44,12 @@ pub mod prober;
 
 pub mod shards;
 
+pub mod standing;
+
 use backend::Backend;
 use marking::{Marking, Plan};
 use shards::{Common, ShardError, Shards};
+use standing::Standing;
 
 /// The folder of the spool in the data folder.
 const SPOOL_FOLDER: &str = "spool";
@@ -125,9 +130,11 @@ pub struct Engine {
     handle: StoreHandle,
     counters: Arc<StoreCounters>,
     trust: Trust,
-    /// What runs, so that a reload touches only what changed.
-    running: HashMap<MonitorId, Monitor>,
+    /// A hash of each monitor that runs, so that a reload touches only what changed.
+    running: HashMap<MonitorId, u64>,
     marking: Marking,
+    /// When what could only be done in part without the database is to be done again.
+    again_at: Option<Instant>,
 }
 
 impl Engine {
@@ -143,12 +150,12 @@ impl Engine {
         let trust = Trust::of(options.roots.as_deref())?;
         let resolver =
             ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
-        let (store, known) = options.backend.open(&options.data_dir, options.retention)?;
+        let (store, recall) = options.backend.open(&options.data_dir, options.retention)?;
         let spool = Spool::in_folder(&options.data_dir.join(SPOOL_FOLDER))?;
         let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
         let counters = Arc::new(StoreCounters::default());
         let counted = Arc::clone(&counters);
-        let thread = StoreThread::start_known(store, known, spool, inbox, tell, counted)?;
+        let thread = StoreThread::start_known(store, recall, spool, inbox, tell, counted)?;
         let recheck_ticks = options.guard.as_ref().map_or(0, guard::recheck_ticks);
         let vantage = Arc::new(Vantage::new(options.cpus.len(), recheck_ticks));
         let common = Common {
@@ -163,8 +170,9 @@ impl Engine {
         let shards = Shards::start(&options.cpus, &common, sink)?;
         let guard_counts = Arc::default();
         let guard = start_guard(options, common, &guard_counts).map_err(EngineError::Guard)?;
-        let marking = Marking::default();
-        handle.tap(marking.tap())?;
+        let marking = Marking::starting();
+        let standing = marking.standing();
+        handle.tap(move |batches| standing.record(batches))?;
         Ok(Engine {
             shards,
             marking,
@@ -175,6 +183,7 @@ impl Engine {
             counters,
             trust,
             running: HashMap::new(),
+            again_at: None,
         })
     }
 
@@ -190,14 +199,17 @@ impl Engine {
         let mut rows = Vec::with_capacity(loaded.monitors.len());
         let mut good = Vec::with_capacity(loaded.monitors.len());
         for entry in loaded.monitors {
-            let (row, checked) = self.prepare(entry);
+            let (row, monitor) = self.prepare(entry);
             if let Some(problem) = &row.problem {
                 applied.bad.push((row.about.name.clone(), problem.clone()));
             }
             rows.push(row);
-            good.push(checked);
+            good.push(monitor);
         }
         let report = self.handle.sync(source, rows)?;
+        if report.away {
+            self.apply_again();
+        }
         for refused in &report.refused {
             applied.bad.push((format!("entry {}", refused.index + 1), refused.reason.clone()));
         }
@@ -206,9 +218,9 @@ impl Engine {
         applied.removed = report.removed.len();
         let parents = self.marking.plan(source, plan, &report.ids);
         let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
-        for (id, checked) in report.ids.into_iter().zip(good) {
-            match (id, checked) {
-                (Some(id), Some(checked)) => monitors.push(checked.monitor(id)),
+        for (id, monitor) in report.ids.into_iter().zip(good) {
+            match (id, monitor) {
+                (Some(id), Some(monitor)) => monitors.push(Monitor { id, ..monitor }),
                 (Some(id), None) => gone.push(id),
                 (None, _) => {}
             }
@@ -223,6 +235,25 @@ impl Engine {
         Ok(applied)
     }
 
+    /// True while the database does not take results, or was not reached yet.
+    pub fn is_away(&self) -> bool {
+        self.counters.is_away()
+    }
+
+    /// Notes that monitors have to be applied again when the database is back.
+    pub fn apply_again(&mut self) {
+        self.again_at = Some(Instant::now() + Duration::from_millis(APPLY_AGAIN_MS));
+    }
+
+    /// True, once, where monitors have to be applied again and the database is back.
+    pub fn takes_again(&mut self) -> bool {
+        let is_due = self.again_at.is_some_and(|at| at <= Instant::now()) && !self.is_away();
+        if is_due {
+            self.again_at = None;
+        }
+        is_due
+    }
+
     /// Runs these monitors: sends what is new or changed to the shards.
     fn assign(&mut self, monitors: Vec<Monitor>) -> Result<(), EngineError> {
         let is_new = |monitor: &&Monitor| !self.running.contains_key(&monitor.id);
@@ -232,11 +263,18 @@ impl Engine {
             (false, true) => self.handle.states(None)?,
             (false, false) => self.handle.states(Some(new))?,
         };
-        let assigns = monitors.into_iter().map(|monitor| {
+        let mut assigns = monitors.into_iter().map(|monitor| {
             let state = states.get(&monitor.id).copied().unwrap_or_default();
             Assign { monitor, state }
         });
-        self.upsert(assigns.collect())
+        // In parts: the first are checked while the last are on their way.
+        loop {
+            let part: Vec<_> = assigns.by_ref().take(COMMAND_MONITORS_MAX).collect();
+            if part.is_empty() {
+                return Ok(());
+            }
+            self.upsert(part)?;
+        }
     }
 
     /// Adds these monitors, or changes those that run; equal ones are not touched.
@@ -247,11 +285,10 @@ impl Engine {
     pub fn upsert(&mut self, assigns: Vec<Assign>) -> Result<(), EngineError> {
         let mut changed = Vec::with_capacity(assigns.len());
         for assign in assigns {
-            if self.running.get(&assign.monitor.id) == Some(&assign.monitor) {
-                continue;
+            let hash = hash_of(&assign.monitor);
+            if self.running.insert(assign.monitor.id, hash) != Some(hash) {
+                changed.push(assign);
             }
-            self.running.insert(assign.monitor.id, assign.monitor.clone());
-            changed.push(assign);
         }
         self.shards.assign(changed).map_err(|_| EngineError::ShardsDied)
     }
@@ -262,9 +299,20 @@ impl Engine {
     ///
     /// A shard has ended.
     pub fn remove(&mut self, monitors: &[MonitorId]) -> Result<(), EngineError> {
-        monitors.iter().for_each(|id| drop(self.running.remove(id)));
+        for id in monitors {
+            self.running.remove(id);
+        }
         self.marking.forget(monitors);
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
+    }
+
+    /// Checks these monitors now, beside their schedule.
+    ///
+    /// # Errors
+    ///
+    /// A shard has ended.
+    pub fn check_now(&self, monitors: &[MonitorId]) -> Result<(), EngineError> {
+        self.shards.check_now(monitors).map_err(|_| EngineError::ShardsDied)
     }
 
     /// Marks the monitors whose window of maintenance begins or ends, and those behind something
@@ -288,8 +336,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The row to be stored, and the monitor where it can run.
-    fn prepare(&self, entry: Entry) -> (NewMonitor, Option<Checked>) {
+    /// The row to be stored, and the monitor where it can run, still without its number.
+    fn prepare(&self, entry: Entry) -> (NewMonitor, Option<Monitor>) {
         let trusted = entry.checked.map_err(|problems| {
             let problems: Vec<_> = problems.iter().map(|problem| problem.to_string()).collect();
             problems.join("; ")
@@ -298,14 +346,25 @@ impl Engine {
             Ok(()) => Ok(checked),
             Err(error) => Err(error.to_string()),
         });
-        let row_json = serde_json::to_string(&entry.row).unwrap_or_default();
         match checked {
-            Ok(checked) => (NewMonitor::of(&checked, row_json), Some(checked)),
-            Err(problem) => {
+            Ok(checked) => {
+                let (about, monitor) = checked.parts(MonitorId(0));
                 let row = NewMonitor {
-                    about: about_bad(&entry.row, entry.line),
-                    kind: entry.row.kind.as_deref().and_then(Kind::from_name),
-                    row_json,
+                    about,
+                    kind: Some(monitor.kind),
+                    row_json: entry.row_json.into(),
+                    problem: None,
+                    interval_ms: monitor.timing.interval_ms,
+                    paused: monitor.paused,
+                };
+                (row, Some(monitor))
+            }
+            Err(problem) => {
+                let written: MonitorRow = serde_json::from_str(&entry.row_json).unwrap_or_default();
+                let row = NewMonitor {
+                    about: about_bad(&written, entry.line),
+                    kind: written.kind.as_deref().and_then(Kind::from_name),
+                    row_json: entry.row_json.into(),
                     problem: Some(problem),
                     interval_ms: INTERVAL_MS_DEFAULT,
                     paused: false,
@@ -336,6 +395,11 @@ impl Engine {
         }
     }
 
+    /// What stands against telling of monitors: windows of maintenance, and what is down.
+    pub fn standing(&self) -> Standing {
+        self.marking.standing()
+    }
+
     /// Where the snapshots of the shards are found.
     pub fn published(&self) -> Vec<Published> {
         self.shards.published()
@@ -352,6 +416,11 @@ impl Engine {
             }
             counts
         }
+    }
+
+    /// What the store counts.
+    pub fn store_counters(&self) -> Arc<StoreCounters> {
+        Arc::clone(&self.counters)
     }
 
     /// The first thread that ended although nobody asked for it.
@@ -406,6 +475,13 @@ impl Engine {
         }
         Ok(store.join()?)
     }
+}
+
+/// A hash that tells one definition from another: the chance that it misses a change is 2^-64.
+fn hash_of(monitor: &Monitor) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    monitor.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Starts the guard where there is one.

@@ -136,15 +136,16 @@ impl Shards {
     ///
     /// A shard has ended.
     pub fn remove(&self, ids: &[MonitorId]) -> Result<(), ShardGone> {
-        let shards = self.threads.len() as u16;
-        for thread in &self.threads {
-            let mine = ids.iter().copied().filter(|id| owner(*id, shards) == thread.id);
-            let mine: Vec<_> = mine.collect();
-            if !mine.is_empty() {
-                thread.inbox.send(Command::Remove(mine))?;
-            }
-        }
-        Ok(())
+        self.tell_owners(ids, Command::Remove)
+    }
+
+    /// Tells each owner to check these monitors now.
+    ///
+    /// # Errors
+    ///
+    /// A shard has ended.
+    pub fn check_now(&self, ids: &[MonitorId]) -> Result<(), ShardGone> {
+        self.tell_owners(ids, Command::CheckNow)
     }
 
     /// Tells each owner that these monitors get a mark or lose it.
@@ -153,13 +154,20 @@ impl Shards {
     ///
     /// A shard has ended.
     pub fn mark(&self, mark: Marks, on: bool, ids: &[MonitorId]) -> Result<(), ShardGone> {
+        self.tell_owners(ids, |monitors| Command::Mark { monitors, mark, on })
+    }
+
+    fn tell_owners(
+        &self,
+        ids: &[MonitorId],
+        command: impl Fn(Vec<MonitorId>) -> Command,
+    ) -> Result<(), ShardGone> {
         let shards = self.threads.len() as u16;
         for thread in &self.threads {
             let mine = ids.iter().copied().filter(|id| owner(*id, shards) == thread.id);
             let mine: Vec<_> = mine.collect();
             for part in mine.chunks(COMMAND_MONITORS_MAX) {
-                let monitors = part.to_vec();
-                thread.inbox.send(Command::Mark { monitors, mark, on })?;
+                thread.inbox.send(command(part.to_vec()))?;
             }
         }
         Ok(())

@@ -61,7 +61,7 @@ pub fn begin(
     let streaks = Streaks::default();
     let original = settled.alerting.clone();
     let (roots, domain) = (Roots::load(settled.roots.as_deref())?, original.domain.clone());
-    let directory = StoreDirectory::new(readers, original, streaks.clone());
+    let directory = StoreDirectory::new(readers, original, streaks.clone(), engine.standing());
     let count = channels.len();
     let words = |error: &dyn ToString| error.to_string();
     // With a part of the monitors only, the others' changes in the same database are not ours.

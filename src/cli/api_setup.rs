@@ -102,10 +102,12 @@ pub fn served(
         histograms,
         probing: probing(settled)?,
         tail,
+        status: Arc::default(),
         clock: wall_millis,
     };
+    let store = engine.store_counters();
     let legacy = Legacy {
-        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks }),
+        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks, store }),
         auth,
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),
@@ -146,7 +148,7 @@ fn entry(row_json: &str, interner: &mut Interner) -> Entry {
         let problem = |error| Problem { file: Arc::from(SOURCE), place: Place::START, error };
         errors.drain(..).map(problem).collect()
     });
-    Entry { row, line: 0, checked }
+    Entry::new(&row, 0, checked)
 }
 
 /// What `/probe` works with. A module that cannot be kept is told in the log.

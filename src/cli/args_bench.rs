@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use clap::Args as FlagSet;
 
+use crate::bench::DATABASE_URL;
 use crate::bench::mix::Mix;
 use crate::cli::args::parse_duration;
 use crate::cli::args_help as help;
+use crate::config::database::Database;
 use crate::limits::SHARDS_MAX;
 
 /// Flags of `bench`.
@@ -60,10 +62,21 @@ pub struct BenchArgs {
     /// Write a page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+    /// Keep results on this PostgreSQL server, in a database that is deleted in the end
+    #[arg(long, value_name = "URL", env = DATABASE_URL, hide_env_values = true)]
+    #[arg(value_parser = database)]
+    pub database_url: Option<Database>,
     /// Folder for the database, which must not be there yet; it is deleted in the end [default: one
     /// below the system's folder for temporary files]
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+}
+
+fn database(text: &str) -> Result<Database, String> {
+    match Database::read(text)? {
+        Database::Sqlite => Err("write postgres://user:password@host:port/name".to_owned()),
+        server => Ok(server),
+    }
 }
 
 /// Flags of `bench-farm`.

@@ -100,6 +100,12 @@ Examples:
   engine results 42 --limit 100
   engine results shop-https --since 24h --json";
 
+/// Below the flags of `incidents`.
+pub const INCIDENTS: &str = "\
+Examples:
+  engine incidents --open
+  engine incidents --monitor shop-https --limit 20 --json";
+
 /// Below the flags of `doctor`.
 pub const DOCTOR: &str = "\
 Examples:
@@ -115,6 +121,7 @@ Examples:
   engine bench --quick                                # under 2 minutes
   engine bench --mix fleet --monitors 1000000 --cores 2 --html report.html --json report.json
   engine bench --mix tcp --interval 10s --find-limit
+  engine bench --quick --database-url postgres://postgres@127.0.0.1/postgres
   engine bench --mix icmp --sweep 1000,10000,100000,1000000 --html sweep.html
 
 The reference is the smallest epoll client (for ICMP a bare loop of sendmmsg) that does the same

@@ -92,6 +92,7 @@ fn plan(args: &BenchArgs) -> Result<Plan, String> {
         duration: args.duration.unwrap_or(seconds(if quick { 30 } else { 60 })),
         cores: args.cores.map(usize::from),
         data_dir: args.data_dir.clone().unwrap_or_else(own_folder),
+        database: args.database_url.clone().unwrap_or_default(),
         program: std::env::current_exe().map_err(|error| error.to_string())?,
         reference,
     })
@@ -348,7 +349,8 @@ fn used(r: &Report) -> Vec<(&'static str, String)> {
         (
             "store",
             format!(
-                "{:.0} results a second, {:.1} bytes each, {:.1} ms a commit, {} in the end",
+                "{}: {:.0} results a second, {:.1} bytes each, {:.1} ms a commit, {} in the end",
+                r.store,
                 r.store_rows_per_s,
                 r.store_bytes_per_row,
                 r.store_commit_ms,

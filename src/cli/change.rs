@@ -22,7 +22,6 @@ use crate::config::Loaded;
 use crate::ids::MonitorId;
 use crate::limits::{API_BULK_ROWS, FLEET_READ_ROWS, REMOTE_ANSWER_BYTES_MAX};
 use crate::monitor::row::Interner;
-use crate::store::{OpenReader, SqliteFolder};
 
 /// What to change.
 #[derive(Debug, Subcommand)]
@@ -126,7 +125,7 @@ fn change(command: &MonitorsCommand) -> Result<String, Refusal> {
         MonitorsCommand::Pause(args) => each(args, "POST", "/pause", "paused"),
         MonitorsCommand::Resume(args) => each(args, "POST", "/resume", "checked again"),
         MonitorsCommand::Import(args) => import(&Remote::of(&(&args.remote).into())?, &args.file),
-        MonitorsCommand::Export { data_dir } => export(&look::folder(data_dir)),
+        MonitorsCommand::Export { data_dir } => export(data_dir),
     }
 }
 
@@ -202,9 +201,8 @@ fn import(remote: &Remote, file: &Path) -> Result<String, Refusal> {
     let mut sums = Sums::default();
     if is_yaml {
         let loaded = Loaded::read(file, &mut Interner::default()).map_err(|e| unreadable(&e))?;
-        let rows = loaded.monitors.iter().map(|entry| serde_json::to_string(&entry.row));
-        let rows: Result<Vec<String>, _> = rows.collect();
-        let rows = rows.map_err(|error| unreadable(&error))?;
+        let rows: Vec<String> =
+            loaded.monitors.into_iter().map(|entry| entry.row_json.into()).collect();
         for (at, part) in rows.chunks(API_BULK_ROWS).enumerate() {
             sums.send(remote, at * API_BULK_ROWS, part)?;
         }
@@ -258,8 +256,8 @@ impl Sums {
     }
 }
 
-fn export(folder: &Path) -> Result<String, Refusal> {
-    let mut reader = SqliteFolder(folder.to_owned()).open().map_err(failed)?;
+fn export(data_dir: &Option<PathBuf>) -> Result<String, Refusal> {
+    let mut reader = look::reader(data_dir).map_err(failed)?;
     let mut out = io::stdout().lock();
     let mut from = MonitorId(0);
     loop {

@@ -129,7 +129,8 @@ fn demo(layers: Layers<'_>, interner: &mut Interner) -> Result<Found, Refusal> {
     let settled = layers.settle(&Settings::default())?;
     let folder = &settled.data_dir;
     let farm = Farm::start(IpAddr::V4(Ipv4Addr::LOCALHOST), DEMO_BEHAVIOURS).map_err(failed)?;
-    let ca_file = folder.join("demo-ca.pem");
+    // A `ca_file` is a full path; a data folder need not be one.
+    let ca_file = std::path::absolute(folder.join("demo-ca.pem")).map_err(failed)?;
     let written = fs::create_dir_all(folder).and_then(|()| fs::write(&ca_file, farm.ca_pem()));
     written.map_err(|error| {
         let file = ca_file.display();

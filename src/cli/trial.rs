@@ -63,7 +63,7 @@ fn enabled(args: &StartArgs) -> Result<(Vec<Checked>, Trust), Refusal> {
         Origin::File(_) | Origin::Demo(..) => {
             settled.choose(&mut loaded, &mut interner);
             loaded.problems().iter().for_each(|problem| eprintln!("note: {problem}"));
-            let good = loaded.monitors.into_iter().filter_map(|entry| entry.checked.ok());
+            let good = loaded.monitors.into_iter().filter_map(|entry| Some(*entry.checked.ok()?));
             good.filter(|checked| !checked.paused).collect()
         }
     };

@@ -62,20 +62,25 @@ pub enum When {
 impl When {
     /// True where it is open at a moment, in milliseconds since the Unix epoch.
     pub fn is_open(&self, now_ms: u64) -> bool {
+        self.next(now_ms, now_ms.saturating_add(1)).is_some()
+    }
+
+    /// The time in which it is open at a moment or next, when that begins before `until_ms`: start
+    /// and end, in milliseconds since the Unix epoch.
+    pub fn next(&self, now_ms: u64, until_ms: u64) -> Option<(u64, u64)> {
+        let wanted = |&(from_ms, to_ms): &(u64, u64)| to_ms > now_ms && from_ms < until_ms;
         match self {
-            When::Once { from_ms, to_ms } => (*from_ms..*to_ms).contains(&now_ms),
+            When::Once { from_ms, to_ms } => Some((*from_ms, *to_ms)).filter(wanted),
             When::Weekly { days, at, lasts_ms, zone } => {
-                let signed = i64::try_from(now_ms).unwrap_or(i64::MAX);
-                let Ok(now) = Timestamp::from_millisecond(signed) else { return false };
-                let today = now.to_zoned(zone.clone()).date();
+                let signed = i64::try_from(now_ms).ok()?;
+                let today = Timestamp::from_millisecond(signed).ok()?.to_zoned(zone.clone()).date();
                 // The earliest day whose window may still be open, and one for a put-back clock.
                 let back = (lasts_ms / DAY_MS + 1) as i64;
-                (0..=back).any(|ago| {
-                    let Ok(date) = today.checked_sub(ago.days()) else { return false };
-                    days.contains(&date.weekday())
-                        && starts(date.to_datetime(*at), zone)
-                            .is_some_and(|start| (start..start + lasts_ms).contains(&now_ms))
-                })
+                let ahead = (until_ms.saturating_sub(now_ms) / DAY_MS + 1) as i64;
+                let dates = (-back..=ahead).filter_map(|day| today.checked_add(day.days()).ok());
+                let dates = dates.filter(|date| days.contains(&date.weekday()));
+                let begins = dates.filter_map(|date| starts(date.to_datetime(*at), zone));
+                begins.map(|start| (start, start + lasts_ms)).find(wanted)
             }
         }
     }
@@ -288,6 +293,23 @@ mod tests {
         ] {
             assert_eq!(when.is_open(at(time)), open, "{time}");
         }
+    }
+
+    #[test]
+    fn the_next_time_of_a_window_is_the_one_that_is_open_or_the_first_to_come() {
+        let weekly =
+            [("tags", "x"), ("days", "sat"), ("at", "23:00"), ("lasts", "3h"), ("zone", "UTC")];
+        let weekly = read(&weekly).unwrap().when;
+        let next = |when: &When, now: &str, until: &str| when.next(at(now), at(until));
+        let saturday = (at("2026-01-10T23:00:00Z"), at("2026-01-11T02:00:00Z"));
+        for now in ["2026-01-05T00:00:00Z", "2026-01-10T23:30:00Z", "2026-01-11T01:59:59Z"] {
+            assert_eq!(next(&weekly, now, "2026-01-12T00:00:00Z"), Some(saturday), "{now}");
+        }
+        assert_eq!(next(&weekly, "2026-01-11T02:00:00Z", "2026-01-17T22:00:00Z"), None);
+        let once = When::Once { from_ms: at("2026-01-10T23:00:00Z"), to_ms: saturday.1 };
+        assert_eq!(next(&once, "2026-01-01T00:00:00Z", "2026-01-12T00:00:00Z"), Some(saturday));
+        assert_eq!(next(&once, "2026-01-01T00:00:00Z", "2026-01-08T00:00:00Z"), None);
+        assert_eq!(next(&once, "2026-01-11T02:00:00Z", "2026-01-18T00:00:00Z"), None);
     }
 
     #[test]

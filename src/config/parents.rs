@@ -3,6 +3,7 @@
 //! Owns: the check of `depends_on` over the whole file. Costs one look at each name that is
 //! written there.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::monitor::row::RowError;
@@ -11,8 +12,9 @@ use crate::monitor::row::RowError;
 pub(super) const KEY: &str = "depends_on";
 
 /// The errors of monitors by their index, given the names and parents of all.
-pub(super) fn errors(monitors: &[(Option<&str>, &[String])]) -> Vec<(usize, RowError)> {
-    let named = monitors.iter().enumerate().filter_map(|(at, (name, _))| Some(((*name)?, at)));
+pub(super) fn errors(monitors: &[(Option<Cow<'_, str>>, &[String])]) -> Vec<(usize, RowError)> {
+    let named = monitors.iter().enumerate();
+    let named = named.filter_map(|(at, (name, _))| Some((name.as_deref()?, at)));
     let places: HashMap<&str, usize> = named.collect();
     let mut errors = Vec::new();
     let mut parents: Vec<Vec<usize>> = Vec::with_capacity(monitors.len());
@@ -30,7 +32,7 @@ pub(super) fn errors(monitors: &[(Option<&str>, &[String])]) -> Vec<(usize, RowE
         parents.push(known);
     }
     for at in circular(&parents) {
-        let name = monitors[at].0.unwrap_or_default();
+        let name = monitors[at].0.as_deref().unwrap_or_default();
         let problem = "depends on itself, over what it depends on";
         errors.push((at, RowError::new(KEY, name, problem, "remove one of the names")));
     }
@@ -69,7 +71,7 @@ mod tests {
         let all: Vec<_> = monitors
             .iter()
             .zip(&owned)
-            .map(|((name, _), parents)| (Some(*name), &parents[..]))
+            .map(|((name, _), parents)| (Some(Cow::Borrowed(*name)), &parents[..]))
             .collect();
         errors(&all).into_iter().map(|(at, error)| format!("{at} {error}")).collect()
     }

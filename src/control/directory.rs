@@ -6,14 +6,15 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::alert::{Change, Directory, Facts, Person};
+use crate::alert::{Change, Directory, Facts, Held, Person};
+use crate::boot::standing::Standing;
 use crate::config::channels::{ChannelSpec, Hidden, Remind, Way};
 use crate::config::database::Secret;
 use crate::env::alerting::Alerting;
 use crate::ids::MonitorId;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::MonitorRow;
-use crate::sample::{Code, SampleBatch};
+use crate::sample::{Code, Marks, SampleBatch};
 use crate::store::view::{ChannelRow, OpenReader, Owner, Watched};
 use crate::store::{Read, StoreError};
 
@@ -23,6 +24,7 @@ pub struct StoreDirectory {
     reader: Option<Box<dyn Read + Send>>,
     original: Alerting,
     streaks: Streaks,
+    standing: Standing,
 }
 
 impl fmt::Debug for StoreDirectory {
@@ -32,14 +34,15 @@ impl fmt::Debug for StoreDirectory {
 }
 
 impl StoreDirectory {
-    /// The store that `readers` opens; `streaks` counts failed checks in a row, and `original`
-    /// says how the channels of the original's tables are used.
+    /// The store that `readers` opens; `streaks` counts failed checks in a row, `standing` knows
+    /// of marks, and `original` says how the channels of the original's tables are used.
     pub fn new(
         readers: Arc<dyn OpenReader>,
         original: Alerting,
         streaks: Streaks,
+        standing: Standing,
     ) -> StoreDirectory {
-        StoreDirectory { readers, reader: None, original, streaks }
+        StoreDirectory { readers, reader: None, original, streaks, standing }
     }
 
     fn ask<T>(
@@ -77,6 +80,7 @@ impl Directory for StoreDirectory {
                 code: Code(view.code),
                 message: view.message.into_boxed_str(),
                 total_us: 0,
+                marks: Marks::of_names(&view.marks),
             };
             (number, change)
         });
@@ -93,6 +97,15 @@ impl Directory for StoreDirectory {
         };
         let row = self.ask(|reader| reader.channel(id))?;
         Ok(row.and_then(|row| of_row(name, &row, &self.original)))
+    }
+
+    fn held(&mut self, monitor: MonitorId, opened_ms: u64, now_ms: u64) -> Option<Held> {
+        let against = self.standing.against(monitor, opened_ms, now_ms);
+        against.map(|(reason, until_ms)| Held { reason, until_ms })
+    }
+
+    fn released(&mut self) -> bool {
+        self.standing.take_released()
     }
 
     fn failures(&mut self, monitor: MonitorId) -> u32 {
@@ -212,6 +225,7 @@ fn changes_of(batch: &SampleBatch) -> impl Iterator<Item = Change> + '_ {
             code: transition.code,
             message: words.map(|words| words.message.clone()).unwrap_or_default(),
             total_us: if total_us == u32::MAX { 0 } else { total_us },
+            marks: transition.marks,
         }
     })
 }

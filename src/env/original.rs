@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use super::alerting::{self, Alerting};
 use super::{Env, truth};
-use crate::config::Loaded;
 use crate::config::database::{Database, NOT_MYSQL, Secret};
+use crate::config::{Entry, Loaded};
 use crate::limits::{
     ENV_IN_FLIGHT_MAX, INTERVAL_MS_MAX, INTERVAL_MS_MIN, SHARDS_MAX, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN,
 };
@@ -88,6 +88,13 @@ pub struct TimeSeries {
     pub metrics: bool,
 }
 
+impl Default for TimeSeries {
+    fn default() -> TimeSeries {
+        let schema = SCHEMA_DEFAULT.to_owned();
+        TimeSeries { enabled: false, schema, checks: true, metrics: true }
+    }
+}
+
 /// What the original's variables say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Original {
@@ -157,14 +164,14 @@ impl RowDefaults {
 
     /// Fills in the rows of a file and checks those anew that changed.
     pub fn fill_all(&self, loaded: &mut Loaded, interner: &mut Interner) {
-        for entry in &mut loaded.monitors {
-            let mut row = entry.row.clone();
+        let may_be_original = |entry: &&mut Entry| entry.row_json.contains("original");
+        for entry in loaded.monitors.iter_mut().filter(may_be_original) {
+            let mut row = entry.row();
             if self.fill(&mut row)
                 && let Ok(checked) = check(&row, interner)
                 && only_about_interval(entry.checked.as_ref().err().map_or(&[], Vec::as_slice))
             {
-                entry.row = row;
-                entry.checked = Ok(checked);
+                *entry = Entry::new(&row, entry.line, Ok(checked));
             }
         }
     }
@@ -197,11 +204,12 @@ impl Original {
             .number("ASYNC_CHECK_INTERVAL", INTERVAL_MS_MIN / second..=INTERVAL_MS_MAX / second)
             .map(|seconds| seconds * second);
         let text = |name: &str| env.value(name).map(str::to_owned);
+        let usual = TimeSeries::default();
         let time_series = TimeSeries {
-            enabled: reader.truth("TIMESCALEDB_ENABLED", false),
-            schema: text("TIMESCALEDB_SCHEMA").unwrap_or_else(|| SCHEMA_DEFAULT.to_owned()),
-            checks: reader.truth("TIMESCALEDB_LOG_CHECKS", true),
-            metrics: reader.truth("TIMESCALEDB_LOG_METRICS", true),
+            enabled: reader.truth("TIMESCALEDB_ENABLED", usual.enabled),
+            schema: text("TIMESCALEDB_SCHEMA").unwrap_or(usual.schema),
+            checks: reader.truth("TIMESCALEDB_LOG_CHECKS", usual.checks),
+            metrics: reader.truth("TIMESCALEDB_LOG_METRICS", usual.metrics),
         };
         let alerting = Alerting::read(env, &mut reader.notes);
         let set = |names: &[&str]| names.iter().any(|name| env.get(name).is_some());

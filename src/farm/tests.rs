@@ -285,10 +285,10 @@ fn the_demo_expects_a_verdict_of_each_monitor_and_says_so_in_a_tag() {
     let farm = Farm::start(HERE, DEMO_BEHAVIOURS).unwrap();
     let yaml = demo_monitors(&farm, Path::new("/ca.pem"));
     let loaded = Loaded::parse("demo".into(), &yaml, &mut Interner::default()).unwrap();
-    let written = loaded.monitors.iter().map(|entry| {
-        let tags = entry.row.tags.clone().unwrap();
-        (entry.row.name.clone().unwrap(), tags[1].clone())
-    });
+    let written = loaded
+        .monitors
+        .iter()
+        .map(|entry| (entry.name().unwrap().into_owned(), entry.tags()[1].clone()));
     let expected = demo_expectations().into_iter();
     let expected = expected.map(|(name, verdict)| {
         assert!(matches!(verdict, Verdict::Up | Verdict::Down), "{name}");

@@ -42,6 +42,8 @@ pub struct Step {
     pub upserts: Vec<Monitor>,
     /// Of those, the ones that no shard has.
     pub new: Vec<MonitorId>,
+    /// Monitors to check at once, after the upserts: their `forceRestart` has changed.
+    pub check_now: Vec<MonitorId>,
     /// Monitors to take away, before the upserts.
     pub removes: Vec<MonitorId>,
     /// Rows that are no longer there.
@@ -184,7 +186,7 @@ impl Known {
         let id = row.id;
         let was_assigned = before.is_some_and(|before| before.is_assigned);
         let is_forced = before.is_some_and(|before| before.force_restart != row.force_restart);
-        let goes_on = was_assigned && !is_forced && read.checked.is_ok();
+        let goes_on = was_assigned && read.checked.is_ok();
         if was_assigned && !goes_on {
             step.removes.push(id);
         }
@@ -203,6 +205,9 @@ impl Known {
                 seen.is_assigned = true;
                 if !goes_on {
                     step.new.push(id);
+                }
+                if is_forced {
+                    step.check_now.push(id);
                 }
                 step.facts.push(facts(&row, &checked));
                 step.upserts.push(checked.monitor(id));
@@ -321,12 +326,11 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_force_restart_begins_the_monitor_anew() {
+    fn a_change_of_force_restart_checks_the_monitor_at_once_and_nothing_else_does() {
         let mut known = known();
-        known.take(vec![row(1, 1)], &[], NOW);
-        let forced = Row { force_restart: true, ..row(1, 2) };
-        let step = known.take(vec![forced], &[], NOW);
-        assert_eq!((step.removes, step.new), (vec![MonitorId(1)], vec![MonitorId(1)]));
-        assert_eq!(ids(&step.upserts), [1]);
+        let force = |force_restart, hash| Row { force_restart, ..row(1, hash) };
+        let steps = [force(true, 1), force(true, 2), force(false, 3)];
+        let checks = steps.map(|row| known.take(vec![row], &[], NOW).check_now);
+        assert_eq!(checks, [vec![], vec![], vec![MonitorId(1)]]);
     }
 }

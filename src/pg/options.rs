@@ -87,6 +87,13 @@ impl PgOptions {
         self
     }
 
+    /// Another database on the same server.
+    #[must_use]
+    pub fn database(mut self, name: &str) -> PgOptions {
+        self.config.dbname(name);
+        self
+    }
+
     /// Only a server that takes writes will do; of several hosts, the first that does.
     #[must_use]
     pub fn writing(mut self) -> PgOptions {

@@ -4,8 +4,8 @@
 //! socket and reads no clock: `run` drives it with the real ones, the simulator in `ci/sim` with
 //! its own. After every call each enabled monitor is armed, and at most one check of it is open.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use hdrhistogram::Histogram;
@@ -75,6 +75,8 @@ pub struct Shard {
     attempts: HashMap<Slot, Vec<Box<str>>>,
     /// The leaf last handed to the store, by monitor, as a hash.
     leaves: HashMap<MonitorId, u64>,
+    /// Attempts on the wire whose monitor was removed.
+    forgotten: HashSet<SlotRef>,
     words_left: u32,
     words_second: u64,
     words_skipped: u64,
@@ -102,6 +104,7 @@ impl Shard {
             monitors: [0; 5],
             attempts: HashMap::new(),
             leaves: HashMap::new(),
+            forgotten: HashSet::new(),
             words_left: WORDS_PER_SECOND_MAX,
             words_second: 0,
             words_skipped: 0,
@@ -127,6 +130,11 @@ impl Shard {
                     self.mark(id, mark, on, now);
                 }
             }
+            Command::CheckNow(ids) => {
+                for id in ids {
+                    self.check_now(id, now);
+                }
+            }
             Command::Drain | Command::Quit => self.drain(),
         }
     }
@@ -150,6 +158,7 @@ impl Shard {
     pub fn on_tick(&mut self, now: Now) {
         let mut fired = std::mem::take(&mut self.fired);
         self.wheel.expire(now.tick, |key, due| fired.push((key, due)));
+        self.table.warm(fired.iter().map(|(key, _)| Slot(*key)));
         for (key, due) in fired.drain(..) {
             self.on_due(Slot(key), due, now);
         }
@@ -212,6 +221,11 @@ impl Shard {
         }
         self.finish(at.slot, attempt, now);
         true
+    }
+
+    /// Attempts on the wire that nobody waits for any more, since their monitor was removed.
+    pub fn take_forgotten(&mut self) -> HashSet<SlotRef> {
+        std::mem::take(&mut self.forgotten)
     }
 
     /// The tick at which there is work again without anything coming in; `None` for never.
@@ -345,8 +359,34 @@ impl Shard {
         if matches!(hot.activity, Activity::InFlight | Activity::Retrying) {
             self.ledger.finish(monitor.kind, CheckResult::Unknown(Fault::Cancelled));
         }
+        if hot.activity == Activity::InFlight {
+            self.forgotten.insert(self.table.reference(slot));
+        }
         self.monitors[hot.state.verdict as usize] -= 1;
         self.table.remove(slot);
+    }
+
+    /// Makes a check due beside the schedule, whose phase stays. The tick of the last check, and
+    /// one at which the next is due, are left to those: a due time has one sample.
+    fn check_now(&mut self, id: MonitorId, now: Now) {
+        let Some(slot) = self.table.slot(id) else { return };
+        let Some((hot, monitor)) = self.table.get(slot) else { return };
+        let is_free = hot.activity == Activity::Idle && hot.due < now.tick;
+        let comes = self.wheel.due(slot.0).is_some_and(|due| due <= now.tick);
+        if is_free && !comes && !monitor.paused && !self.draining {
+            self.wait(slot, now.tick);
+        }
+    }
+
+    /// Puts a new check into the line of those that are due.
+    fn wait(&mut self, slot: Slot, due: Tick) {
+        let waiting = Waiting { slot: self.table.reference(slot), due };
+        let Some((hot, _)) = self.table.get_mut(slot) else { return };
+        hot.due = due;
+        hot.attempts = 0;
+        hot.confirms = false;
+        hot.activity = Activity::Waiting;
+        self.due.push(waiting, doubt::is_doubtful(hot));
     }
 
     fn on_due(&mut self, slot: Slot, due: Tick, now: Now) {
@@ -369,16 +409,7 @@ impl Shard {
             Activity::InFlight | Activity::Retrying => Missed::Overrun,
             Activity::Waiting => Missed::Capacity,
             Activity::Idle if late_ms > STALL_MS => Missed::Stall,
-            Activity::Idle => {
-                let waiting = Waiting { slot: self.table.reference(slot), due };
-                let Some((hot, _)) = self.table.get_mut(slot) else { return };
-                hot.due = due;
-                hot.attempts = 0;
-                hot.confirms = false;
-                hot.activity = Activity::Waiting;
-                self.due.push(waiting, doubt::is_doubtful(hot));
-                return;
-            }
+            Activity::Idle => return self.wait(slot, due),
         };
         self.miss(slot, due, missed);
     }
@@ -419,8 +450,11 @@ impl Shard {
 
     /// A check has its result: verdict, ledger, sample.
     fn finish(&mut self, slot: Slot, mut attempt: Attempt, now: Now) {
-        let earlier = self.attempts.remove(&slot).unwrap_or_default();
         let Some((hot, monitor)) = self.table.get_mut(slot) else { return };
+        let earlier = match hot.attempts {
+            ..=1 => Vec::new(),
+            _ => self.attempts.remove(&slot).unwrap_or_default(),
+        };
         let (id, kind) = (monitor.id, monitor.kind);
         let (at_ms, code_before) = (hot.due.millis(), hot.state.code);
         let never_told = hot.state.since_ms == 0;

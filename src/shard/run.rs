@@ -114,6 +114,10 @@ impl Loop {
             self.inbox_open = false;
             self.driver.watch_inbox(self.inbox.as_fd())?;
         }
+        let forgotten = self.shard.take_forgotten();
+        if !forgotten.is_empty() {
+            self.driver.forget(&forgotten);
+        }
         self.shard.look(self.vantage.view());
         self.shard.on_tick(now);
         let (room, driver) = (self.room(), &mut self.driver);

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use engine::alert::channel::{Channel, Maker};
 use engine::alert::http::Roots;
-use engine::alert::{Alerts, Change, Directory, Facts, Setup};
+use engine::alert::outbox::{Line, Outbox};
+use engine::alert::{Alerts, Change, Directory, Facts, Held, Setup};
+
 use engine::config::channels::ChannelSpec;
 use engine::ids::MonitorId;
-use engine::sample::{Code, Verdict};
+use engine::sample::{Code, Marks, Verdict};
 use serde_json::Value;
 
 /// Monitors and changes in memory. Clones share them.
@@ -22,6 +24,8 @@ struct Inner {
     facts: HashMap<u64, Facts>,
     changes: Vec<(u64, Change)>,
     failures: HashMap<u64, u32>,
+    held: HashMap<u64, &'static str>,
+    released: bool,
     away: bool,
 }
 
@@ -57,6 +61,17 @@ impl Memory {
         self.0.lock().unwrap().failures.insert(id, count);
     }
 
+    /// Something stands against telling of a monitor, for as long as nobody says otherwise.
+    pub fn hold(&self, id: u64, reason: &'static str) {
+        self.0.lock().unwrap().held.insert(id, reason);
+    }
+
+    pub fn release(&self, id: u64) {
+        let mut inner = self.0.lock().unwrap();
+        inner.held.remove(&id);
+        inner.released = true;
+    }
+
     pub fn set_away(&self, away: bool) {
         self.0.lock().unwrap().away = away;
     }
@@ -83,6 +98,15 @@ impl Directory for Memory {
 
     fn channel(&mut self, _: &str) -> Result<Option<ChannelSpec>, String> {
         Ok(None)
+    }
+
+    fn held(&mut self, monitor: MonitorId, _: u64, now_ms: u64) -> Option<Held> {
+        let reason = *self.0.lock().unwrap().held.get(&monitor.0)?;
+        Some(Held { reason, until_ms: now_ms + 600_000 })
+    }
+
+    fn released(&mut self) -> bool {
+        std::mem::take(&mut self.0.lock().unwrap().released)
     }
 
     fn failures(&mut self, monitor: MonitorId) -> u32 {
@@ -141,7 +165,21 @@ pub fn change(id: u64, at_ms: u64, from: Verdict, to: Verdict) -> Change {
         code: if to == Verdict::Down { Code(12) } else { Code::GOOD },
         message: if to == Verdict::Down { "timeout".into() } else { "".into() },
         total_us: 0,
+        marks: Marks::NONE,
     }
+}
+
+/// The same change while the monitor flaps.
+pub fn flapping(change: Change) -> Change {
+    Change { marks: Marks::FLAPPING, ..change }
+}
+
+/// Notices of all channels in the outbox, as `channel event key state`, the oldest first.
+pub fn outbox(folder: &Path) -> Vec<String> {
+    let mut lines = Outbox::look(folder).unwrap().unwrap().lines(1_000).unwrap();
+    lines.sort_by_key(|line| line.id);
+    let text = |line: Line| format!("{} {} {} {}", line.channel, line.event, line.key, line.state);
+    lines.into_iter().map(text).collect()
 }
 
 /// Waits until `look` gives something.

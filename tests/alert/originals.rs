@@ -9,6 +9,7 @@ use engine::alert::channel::Maker;
 use engine::alert::http::Roots;
 use engine::alert::outbox::Outbox;
 use engine::alert::{Alerts, Setup};
+use engine::boot::standing::Standing;
 use engine::config::database::{Database, Secret};
 use engine::control::directory::StoreDirectory;
 use engine::env::Env;
@@ -76,7 +77,7 @@ fn start(folder: &Path, url: &str, variables: &[(&str, &str)], authority: &Path)
     let maker = Maker { env: &|_| None, roots: roots.clone(), domain: domain.clone() };
     let channels = original.channels.iter().map(|spec| maker.make(spec).unwrap()).collect();
     let readers = Arc::new(PgServer(options(url)));
-    let directory = StoreDirectory::new(readers, original, Streaks::default());
+    let directory = StoreDirectory::new(readers, original, Streaks::default(), Standing::default());
     let setup = Setup { hold_ms: 0, retry_ms: 20, ..Setup::of(channels, roots, domain) };
     Alerts::start(folder, setup, Box::new(directory)).unwrap()
 }

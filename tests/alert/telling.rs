@@ -2,7 +2,7 @@
 
 use engine::alert::http::Roots;
 use engine::alert::outbox::Outbox;
-use engine::alert::{Alerts, Facts, Held, Person, Setup};
+use engine::alert::{Alerts, Facts, Person, Setup};
 use engine::clock::wall_millis;
 use engine::sample::Verdict;
 use serde_json::json;
@@ -106,37 +106,6 @@ fn tags_and_names_of_channels_decide_who_is_told() {
     alerts.stop();
     assert_eq!(named_only.values("key"), ["3-1000-down"]);
     assert_eq!(shop.values("key"), ["2-1000-down"]);
-}
-
-#[test]
-fn a_maintenance_holds_an_outage_back_and_it_is_told_after_it_if_it_lasts() {
-    let (place, hook, memory) = (tempfile::tempdir().unwrap(), Recorder::start(), Memory::of(3));
-    let held = |id: u64, ms: u64| {
-        let held = Held { reason: "maintenance".into(), until_ms: wall_millis() + ms };
-        memory.know(id, Facts { held: Some(held), ..named(id) });
-    };
-    held(1, 600_000);
-    held(2, 600_000);
-    let hooks = vec![channel(json!({"type": "webhook", "url": hook.url("/x")}))];
-    let alerts = start(place.path(), hooks, &memory);
-    alerts.teller().changes(vec![down(1, 1_000), down(2, 1_000), down(3, 1_000)]);
-    eventually("the one that is not held", || (hook.requests().len() == 1).then_some(()));
-    alerts.teller().changes(vec![up(1, 2_000)]); // Nobody was told of it.
-    // The end of the maintenance comes while the engine is stopped.
-    alerts.stop();
-    memory.know(2, named(2));
-    let hooks = vec![channel(json!({"type": "webhook", "url": hook.url("/x")}))];
-    shift_due_times(place.path());
-    let alerts = start(place.path(), hooks, &memory);
-    eventually("the one that lasts", || (hook.requests().len() == 2).then_some(()));
-    alerts.stop();
-    assert_eq!(hook.values("key"), ["3-1000-down", "2-1000-down"]);
-}
-
-/// Makes it ten minutes later for whatever is held.
-fn shift_due_times(folder: &std::path::Path) {
-    let file = rusqlite::Connection::open(folder.join("alerts.db")).unwrap();
-    file.execute("UPDATE told SET due_ms = due_ms - 600000 WHERE sent_ms = 0", []).unwrap();
 }
 
 #[test]

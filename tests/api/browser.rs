@@ -116,6 +116,11 @@ impl Browser {
         self.devtools("Emulation.setDeviceMetricsOverride", &size);
     }
 
+    /// Whether pages that are opened from now on may run scripts.
+    pub fn scripts(&self, on: bool) {
+        self.devtools("Emulation.setScriptExecutionDisabled", &json!({ "value": !on }));
+    }
+
     /// What the system says about light and dark.
     pub fn prefer(&self, scheme: &str) {
         let feature = json!({ "name": "prefers-color-scheme", "value": scheme });

@@ -16,6 +16,7 @@ use engine::api::legacy::auth::Auth;
 use engine::api::v1::Setup;
 use engine::api::v1::fleet::Fleet;
 use engine::api::v1::probe::Probing;
+use engine::api::v1::status::Pages;
 use engine::api::v1::tokens::{Scope, Tokens};
 use engine::blackbox::Modules;
 use engine::config::database::Secret;
@@ -54,6 +55,7 @@ pub struct Api {
     pub fleet: Arc<Fleet>,
     pub auth: Arc<Auth>,
     pub token: String,
+    pub pages: Arc<Pages>,
     routes: Router,
 }
 
@@ -178,12 +180,14 @@ impl Api {
         let auth = Arc::new(Auth::new("admin", Secret::new("s3cret"), &Secret::new("key")));
         let token = tokens(place.path()).add("test", Scope::Read, NOW).unwrap();
         let histograms = Arc::new(Mutex::new(Collector::new(Vec::new(), false, NOW)));
+        let pages: Arc<Pages> = Arc::default();
         let setup = Setup {
             histograms,
             probing: Probing::new(Modules::standard(), Egress::Public, || {
                 Err("not in this test".to_owned())
             }),
             tail: Arc::default(),
+            status: Arc::clone(&pages),
             readers: Arc::clone(&readers),
             shards: vec![Published::new(ShardId(0))],
             fleet: Arc::clone(&fleet),
@@ -200,6 +204,7 @@ impl Api {
                 reader: Mutex::default(),
                 shards: Vec::new(),
                 streaks: Streaks::default(),
+                store: Arc::default(),
             }),
             auth: Arc::clone(&auth),
             log_file: place.path().join("log"),
@@ -210,7 +215,7 @@ impl Api {
         };
         let page = Page::new(Vec::new(), Arc::default(), None, Default::default);
         let routes = api::routes(page, legacy, setup);
-        let api = Api { routes, place, store, told, fleet, auth, token };
+        let api = Api { routes, place, store, told, fleet, auth, token, pages };
         api.eventually(monitors.len()).await;
         api
     }

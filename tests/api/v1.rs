@@ -294,6 +294,7 @@ async fn a_monitor_is_added_changed_paused_and_removed_and_its_shard_is_told_eac
                 )
             }
             Change::Remove(ids) => format!("{ids:?} removed"),
+            Change::CheckNow(ids) => format!("{ids:?} checked"),
         })
         .collect();
     let wanted = [
@@ -369,7 +370,7 @@ async fn a_stream_of_rows_is_taken_line_by_line_in_any_pieces_and_may_be_sent_ag
 }
 
 /// A database that is away.
-struct Away;
+pub struct Away;
 
 impl OpenReader for Away {
     fn open(&self) -> Result<Box<dyn engine::store::Read + Send>, StoreError> {

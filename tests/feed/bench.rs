@@ -127,6 +127,7 @@ impl Plan {
             defaults: RowDefaults::default(),
             slices: self.slices,
             only_polls: self.only_polls,
+            is_away: false,
         };
         let links = Links { store: StoreHandle::new(to_store), changes: sender, logs: None };
         let feed = Feed::start(wanted, links).unwrap();
@@ -141,6 +142,7 @@ fn make(shards: &mut Shards, change: Change) -> Result<(), ()> {
             shards.extend(assigns.into_iter().map(|assign| (assign.monitor.id.0, assign.monitor)));
         }
         Change::Remove(ids) => ids.iter().for_each(|id| drop(shards.remove(&id.0))),
+        Change::CheckNow(_) => {}
     }
     Ok(())
 }

@@ -50,6 +50,9 @@ pub struct Channel {
     pub group: bool,
     /// True where the quiet times of a monitor's owner hold.
     pub quiet: bool,
+    /// True where it tells that a monitor flaps. Not where incidents are kept by the receiver: there
+    /// the one that was opened stays open until the monitor has settled.
+    pub tells_flapping: bool,
     /// True where it is for monitors that name it only.
     pub on_request: bool,
     /// The way out.
@@ -87,7 +90,13 @@ impl Maker<'_> {
             Way::Command { .. } | Way::Alertmanager { .. } => true,
             _ => false,
         };
+        let keeps_incidents = match &spec.way {
+            Way::Webhook { original, .. } => original.is_some(),
+            Way::Alertmanager { .. } | Way::PagerDuty { .. } | Way::Opsgenie { .. } => true,
+            _ => false,
+        };
         Ok(Channel {
+            tells_flapping: !keeps_incidents,
             name: spec.name.clone(),
             tags: spec.tags.clone(),
             remind: spec.remind,

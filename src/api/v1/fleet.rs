@@ -47,10 +47,12 @@ impl Fleet {
         let index = self.index();
         for batch in batches {
             index.take(batch);
-            if !batch.transitions.is_empty() {
+            let changed = batch.transitions.iter().filter(|change| change.is_change());
+            let changed: Vec<MonitorId> = changed.map(|change| change.monitor).collect();
+            if !changed.is_empty() {
                 let mut changes = self.changes();
-                changes.count += batch.transitions.len() as u64;
-                changes.monitors.extend(batch.transitions.iter().map(|change| change.monitor));
+                changes.count += changed.len() as u64;
+                changes.monitors.extend(changed);
                 let surplus = changes.monitors.len().saturating_sub(LIVE_CHANGES_MAX);
                 changes.monitors.drain(..surplus);
             }
@@ -156,6 +158,16 @@ impl Index {
         Some(Place { index: self, at })
     }
 
+    /// The monitor with exactly this name.
+    pub fn named(&self, name: &str) -> Option<Place<'_>> {
+        let lower = name.to_lowercase();
+        let place = |at: &u32| Place { index: self, at: *at as usize };
+        let first = self.by_name.partition_point(|at| place(at).name() < lower.as_str());
+        let alike = self.by_name[first..].iter().map(place);
+        let mut alike = alike.take_while(|place| place.name() == lower);
+        alike.find(|place| self.details.name(place.at) == name)
+    }
+
     /// The monitor at this place, below [`Index::len`].
     pub fn at(&self, at: usize) -> Place<'_> {
         Place { index: self, at }
@@ -176,7 +188,7 @@ impl Index {
                 latest[place.at].take(sample);
             }
         }
-        for change in &batch.transitions {
+        for change in batch.transitions.iter().filter(|change| change.is_change()) {
             if let Some(place) = self.place(change.monitor) {
                 self.verdicts[place.at].store(change.to as u8, Ordering::Relaxed);
                 latest[place.at].changed_ms = change.at_ms;
@@ -462,6 +474,8 @@ pub(super) mod tests {
         assert!(names.is_sorted() && names[0] == "m 0");
         let place = index.place(MonitorId(count)).unwrap();
         assert_eq!((place.text(), place.rank()), ("m 0\n3.example:443", 0));
+        assert_eq!(index.named("M 0").map(Place::id), Some(MonitorId(count)));
+        assert!(index.named("m 0").is_none() && index.named("M").is_none());
     }
 
     #[test]

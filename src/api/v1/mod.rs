@@ -65,6 +65,8 @@ pub mod scrape;
 
 mod select;
 
+pub mod status;
+
 pub mod tail;
 
 pub mod tokens;
@@ -114,6 +116,8 @@ pub struct Setup {
     pub probing: Probing,
     /// Results as they are recorded.
     pub tail: Arc<tail::Tail>,
+    /// The public pages.
+    pub status: Arc<status::Pages>,
     /// Gives the wall time, in milliseconds since the Unix epoch.
     pub clock: fn() -> u64,
 }
@@ -122,6 +126,8 @@ pub struct Setup {
 pub struct V1 {
     setup: Setup,
     readers: Readers,
+    /// Those of public pages and badges.
+    public: Readers,
     rate: Mutex<Rate>,
     load: Mutex<Load>,
     live: Live,
@@ -173,6 +179,7 @@ pub fn paths() -> Vec<String> {
 pub fn routes(setup: Setup) -> Router {
     let api = Arc::new(V1 {
         readers: Readers::new(Arc::clone(&setup.readers)),
+        public: Readers::new(Arc::clone(&setup.readers)),
         live: Live::new(Arc::clone(&setup.counters.live_dropped)),
         rate: Mutex::default(),
         load: Mutex::default(),
@@ -195,8 +202,8 @@ pub fn routes(setup: Setup) -> Router {
         })
         .layer(middleware::from_fn_with_state(Arc::clone(&api), access::guard))
         .with_state(Arc::clone(&api));
-    let probe = Router::new().route("/probe", get(probe::probe)).with_state(api);
-    Router::new().nest("/api/v1", routes).merge(probe)
+    let probe = Router::new().route("/probe", get(probe::probe)).with_state(Arc::clone(&api));
+    Router::new().nest("/api/v1", routes).merge(probe).merge(status::routes(api))
 }
 
 impl V1 {

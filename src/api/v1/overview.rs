@@ -34,10 +34,16 @@ pub struct ByVerdict {
 }
 
 impl ByVerdict {
-    fn count(&mut self, place: Place<'_>) {
+    /// Counts a monitor of the list.
+    pub fn count(&mut self, place: Place<'_>) {
+        self.add(place.verdict(), place.has_problem());
+    }
+
+    /// Counts a monitor with this verdict.
+    pub fn add(&mut self, verdict: Verdict, has_problem: bool) {
         self.total += 1;
-        self.problems += u64::from(place.has_problem());
-        *match place.verdict() {
+        self.problems += u64::from(has_problem);
+        *match verdict {
             Verdict::Up => &mut self.up,
             Verdict::Down => &mut self.down,
             Verdict::Unknown => &mut self.unknown,

@@ -158,7 +158,8 @@ fn lines(batch: &SampleBatch, index: &Index, asked: &TailQuery) -> String {
         out.push('\n');
     };
     if asked.changes == Some(true) {
-        for change in batch.transitions.iter().filter(|change| of(change.monitor.0)) {
+        let changes = batch.transitions.iter().filter(|change| change.is_change());
+        for change in changes.filter(|change| of(change.monitor.0)) {
             let place = index.place(change.monitor);
             if fits(place, change.to) {
                 write(changed(batch, change, index, place));
@@ -283,6 +284,17 @@ mod tests {
         assert_eq!((&all[0]["name"], &all[0]["result"]), (&json!("One"), &json!("ok")));
         assert_eq!(all[1]["message"], "refused\nhere");
         assert_eq!((&all[1]["monitor"], &all[1]["total_us"]), (&json!(2), &json!(700)));
+    }
+
+    #[test]
+    fn marks_alone_are_no_change() {
+        let fleet = fleet_of(vec![row(2, "Two", &[], Verdict::Down)]);
+        let mut batch = batch();
+        batch.transitions[0].from = Verdict::Down;
+        let asked = TailQuery { changes: Some(true), ..TailQuery::default() };
+        assert_eq!(lines(&batch, &fleet.index(), &asked), "");
+        fleet.record(&[batch]);
+        assert_eq!(fleet.take_changes().count, 0);
     }
 
     #[test]

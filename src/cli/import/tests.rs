@@ -15,7 +15,7 @@ fn imported(format: ImportFormat, text: &str) -> (Vec<Checked>, Vec<String>) {
     let checked = loaded
         .monitors
         .into_iter()
-        .map(|entry| entry.checked.unwrap_or_else(|problems| panic!("{problems:?}\n{file}")));
+        .map(|entry| *entry.checked.unwrap_or_else(|problems| panic!("{problems:?}\n{file}")));
     let notes = settled.notes.iter().map(|note| format!("{}: {}", note.name, note.text));
     (checked.collect(), notes.collect())
 }

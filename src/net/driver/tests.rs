@@ -7,7 +7,7 @@ use probes::ProbeSpec;
 use probes::spec::{Family, Host, TcpSpec};
 
 use super::*;
-use crate::ids::Slot;
+use crate::ids::{Slot, Tick};
 use crate::monitor::{Kind, Preset, Timing};
 use crate::net::resolve::Hosts;
 use crate::net::stream::panicking::Panicking;
@@ -107,5 +107,23 @@ fn a_panic_at_the_deadline_is_contained_too_and_says_what_it_said() {
     assert_eq!(attempt.result, CheckResult::Unknown(Fault::Panic));
     let text = attempt.outcome.detail.unwrap().text;
     assert_eq!(text, "the probe panicked: a bug at the end");
+    assert!(driver.is_idle());
+}
+
+#[test]
+fn an_attempt_that_is_forgotten_leaves_nothing_and_the_others_go_on() {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let open = listener.local_addr().unwrap();
+    let mut driver = driver();
+    let place = launch_panicking(&mut driver, 1, open);
+    driver.deadlines.arm(place, Tick(u64::MAX / 2));
+    driver.arm(place, Interest::Read);
+    let kept = launch_panicking(&mut driver, 3, open);
+    driver.forget(&HashSet::from([at(1), at(9)]));
+    assert_eq!(driver.in_flight(), 1);
+    assert!(driver.flights.get(kept).is_some());
+    driver.forget(&HashSet::from([at(3)]));
+    driver.launch(at(2), &monitor(open));
+    assert_eq!(all(&mut driver, 1), [(2, CheckResult::Up)]);
     assert!(driver.is_idle());
 }
