@@ -694,7 +694,10 @@ pub const FLEET_READ_MS_MIN: u64 = 2_000;
 /// The list is read again after so many times what reading it took: at most a twentieth of one
 /// core, however many monitors there are.
 pub const FLEET_READ_SHARE: u32 = 20;
-/// Monitors read at once for that list.
+/// Where no monitor is known to have come, gone or changed, it is read so many times less often:
+/// another engine may have changed a list that both have.
+pub const FLEET_READ_ANYHOW: u32 = 20;
+/// Monitors read at once for that list, and at a start.
 pub const FLEET_READ_ROWS: usize = 4_096;
 /// Time over which lag and rates of the engine are shown, in seconds.
 pub const LOAD_WINDOW_S: u64 = 60;

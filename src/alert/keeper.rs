@@ -31,6 +31,8 @@ use crate::messages::GuardChange;
 const AHEAD: usize = 64;
 /// Answers and lists of changes taken in one turn.
 const MESSAGES_PER_TURN_MAX: usize = 256;
+/// How long it is waited for more monitors to be taken away, in milliseconds.
+const GONE_WAIT_MS: u64 = 1_000;
 /// How long a stop waits for the answers of deliveries on their way.
 const STOP_WAIT: Duration = Duration::from_secs(2);
 
@@ -39,8 +41,8 @@ const STOP_WAIT: Duration = Duration::from_secs(2);
 pub enum ToAlerts {
     /// Verdicts changed.
     Changes(Vec<Change>),
-    /// Monitors were added, changed or taken away.
-    Monitors,
+    /// Monitors were taken away.
+    Removed,
     /// The engine is cut off, or no longer so.
     Guard(GuardChange),
     /// A delivery ended.
@@ -97,9 +99,9 @@ impl Teller {
         self.tell(ToAlerts::Changes(changes));
     }
 
-    /// Tells that monitors were added, changed or taken away.
-    pub fn monitors_changed(&self) {
-        self.tell(ToAlerts::Monitors);
+    /// Tells that monitors were taken away.
+    pub fn monitors_removed(&self) {
+        self.tell(ToAlerts::Removed);
     }
 
     /// Tells that the engine is cut off, or no longer so.
@@ -346,7 +348,8 @@ impl Keeper {
                         add(if fresh { &counters.changes } else { &counters.repeated }, 1);
                     }
                 }
-                ToAlerts::Monitors => turn.look_for_gone()?,
+                // Together with what else is taken away now.
+                ToAlerts::Removed => self.gone_ms = self.gone_ms.min(now_ms + GONE_WAIT_MS),
                 ToAlerts::Guard(change) => turn.tell_all(change)?,
                 ToAlerts::Done(done) => match &done.outcome {
                     Ok(()) => finish(&transaction, done.id, State::Delivered, "", now_ms)?,

@@ -4,7 +4,7 @@
 //! after a short hold each channel tells it, alone or with others; reminders follow by the
 //! channel's rule; a change to up ends it, and whoever was told of the outage is told of its end.
 //! What a quiet time or a mark holds back is told at its end, if it still lasts; what ended before
-//! that is told to nobody. Who was told of an outage is told of its end. Everything of one turn is one transaction.
+//! that is told to nobody. Everything of one turn is one transaction.
 
 use std::collections::{HashMap, VecDeque};
 

@@ -1,7 +1,8 @@
 //! Which monitors are marked: in a window of maintenance, or behind something that is down.
 //!
-//! Owns: the plan of each source of monitors, and what the shards were told. Looks once a second and tells only differences. A monitor is unreachable while any monitor
-//! that it depends on, over however many steps, is down.
+//! Owns: the plan of each source of monitors, and what the shards were told. Looks once a second
+//! and tells only differences. A monitor is unreachable while any monitor that it depends on, over
+//! however many steps, is down.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -51,6 +52,20 @@ impl Plan {
             windows.into_iter().for_each(|window| plan.windows[window].1.push(at));
         }
         plan
+    }
+}
+
+impl Plan {
+    /// A plan of dependencies alone, child and parent, with the numbers of its places.
+    pub fn of_pairs(
+        pairs: impl Iterator<Item = (MonitorId, MonitorId)>,
+    ) -> (Plan, Vec<Option<MonitorId>>) {
+        let (mut plan, mut ids) = (Plan::default(), Vec::new());
+        for (child, parent) in pairs {
+            plan.dependencies.push((ids.len(), ids.len() + 1));
+            ids.extend([Some(child), Some(parent)]);
+        }
+        (plan, ids)
     }
 }
 

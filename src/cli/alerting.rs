@@ -52,7 +52,7 @@ pub fn begin(
     channels: Vec<Channel>,
     settled: &Settled,
     readers: Arc<dyn OpenReader>,
-    engine: &Engine,
+    engine: &mut Engine,
 ) -> Result<Option<Alerts>, String> {
     // The original's tables may have channels at any time.
     if channels.is_empty() && settled.database == Database::Sqlite {
@@ -79,6 +79,8 @@ pub fn begin(
         }
     });
     tapped.map_err(|error| words(&error))?;
+    let teller = alerts.teller();
+    engine.on_removed(move || teller.monitors_removed());
     let teller = alerts.teller();
     engine.on_guard(move |change| teller.guard(change));
     tracing::info!(channels = count, "alerts");

@@ -14,7 +14,7 @@ use crate::alert::Alerts;
 use crate::api::v1::status::Pages;
 use crate::api::v1::writes;
 use crate::boot::backend::Backend;
-use crate::boot::{Applied, Engine, Options};
+use crate::boot::{Applied, Engine, EngineError, Options};
 use crate::cli::api_setup::{self, SetupError};
 use crate::cli::args::StartArgs;
 use crate::cli::feed::Feed;
@@ -106,7 +106,7 @@ impl Run<'_> {
             .map_err(|error| if error.is_passing() { failed(error) } else { unfit(error) })?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
         let readers = options.backend.readers(&options.data_dir);
-        let alerts = match alerting::begin(channels, &settled, readers, &engine) {
+        let alerts = match alerting::begin(channels, &settled, readers, &mut engine) {
             Ok(alerts) => alerts,
             Err(error) => return Err(unfit(ended_early(engine, error))),
         };
@@ -147,7 +147,6 @@ impl Run<'_> {
                 lacks_added = add_again(engine, &options, interner);
             }
             told.tell(reload(engine, &origin, &settled, interner, &pages), wall_millis());
-            alerts.iter().for_each(|alerts| alerts.teller().monitors_changed());
             logs.into_iter().for_each(|logs| tell_facts(logs, &options));
         };
         served.alerts = alerts.as_ref().map(Alerts::counters);
@@ -255,23 +254,31 @@ fn add(
     engine: &mut Engine,
     readers: &dyn OpenReader,
     interner: &mut Interner,
-) -> Result<bool, SetupError> {
+) -> Result<bool, EngineError> {
     let added = match engine.is_away() {
         true => None,
-        false => match api_setup::added(readers, interner) {
-            Err(error) if error.is_passing() => None,
+        false => match adopt(engine, readers, interner) {
+            Err(EngineError::Store(error)) if error.is_passing() => None,
             added => Some(added?),
         },
     };
-    match added {
-        Some(added) => apply_added(engine, added)?,
-        None => {
-            tracing::warn!("monitors added over the API run when the database is back");
-            engine.apply_again();
-            return Ok(true);
-        }
+    let Some(added) = added else {
+        tracing::warn!("monitors added over the API run when the database is back");
+        engine.apply_again();
+        return Ok(true);
+    };
+    if added.running + added.bad.len() > 0 {
+        log_applied(&added);
     }
     Ok(false)
+}
+
+fn adopt(
+    engine: &mut Engine,
+    readers: &dyn OpenReader,
+    interner: &mut Interner,
+) -> Result<Applied, EngineError> {
+    engine.adopt(writes::SOURCE, &mut *readers.open()?, interner)
 }
 
 /// As [`add`], on a thread of its own: a reader may not wait on the one that serves the API.
@@ -286,14 +293,6 @@ fn add_again(engine: &mut Engine, options: &Options, interner: &mut Interner) ->
         engine.apply_again();
         true
     })
-}
-
-/// Runs the monitors that were added over the API.
-fn apply_added(engine: &mut Engine, added: Loaded) -> Result<(), SetupError> {
-    if !added.monitors.is_empty() {
-        log_applied(&engine.apply(writes::SOURCE, added)?);
-    }
-    Ok(())
 }
 
 fn hist_plan(settled: &Settled) -> Plan {

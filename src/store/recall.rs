@@ -109,9 +109,8 @@ impl Recall {
     pub(super) fn keep_names(&mut self, source: &str, rows: &[NewMonitor], report: &SyncReport) {
         self.write(|conn| {
             let transaction = conn.transaction()?;
-            transaction.execute("DELETE FROM name WHERE source = ?1", [source])?;
             let sql = "INSERT OR REPLACE INTO name (source, name, id) VALUES (?1, ?2, ?3)";
-            let mut put = transaction.prepare(sql)?;
+            let mut put = transaction.prepare_cached(sql)?;
             for (row, id) in rows.iter().zip(&report.ids) {
                 if let Some(id) = id {
                     put.execute(params![source, row.about.name, signed(id.0)])?;
@@ -122,30 +121,26 @@ impl Recall {
         });
     }
 
-    /// What [`super::Store::sync_monitors`] would say as far as it is known: a new name has to wait
-    /// for its id.
+    /// The ids of these monitors as far as they are known: a new name has to wait for its id.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
-    pub(super) fn sync(&self, source: &str, rows: &[NewMonitor]) -> Result<SyncReport, StoreError> {
-        let mut statement = self.conn.prepare("SELECT name, id FROM name WHERE source = ?1")?;
-        let names = statement.query_map([source], |row| {
-            Ok((row.get::<_, String>(0)?, MonitorId(unsigned(row.get(1)?))))
-        })?;
-        let mut names = names.collect::<rusqlite::Result<HashMap<_, _>>>()?;
+    pub(super) fn find(&self, source: &str, rows: &[NewMonitor]) -> Result<SyncReport, StoreError> {
+        let sql = "SELECT id FROM name WHERE source = ?1 AND name = ?2";
+        let mut statement = self.conn.prepare_cached(sql)?;
         let mut taken = HashSet::with_capacity(rows.len());
         let mut report = SyncReport { away: true, ..SyncReport::default() };
         for (index, row) in rows.iter().enumerate() {
-            let id = names.get(&row.about.name).copied().filter(|id| taken.insert(*id));
+            let named = params![source, row.about.name];
+            let id = statement.query_row(named, |row| row.get(0)).optional()?;
+            let id = id.map(|id| MonitorId(unsigned(id))).filter(|id| taken.insert(*id));
             if id.is_none() {
                 let reason = "new, and the database is away: it runs when that is back".to_owned();
                 report.refused.push(RefusedRow { index, reason });
             }
             report.ids.push(id);
         }
-        names.retain(|_, id| !taken.contains(id));
-        report.removed = names.into_values().collect();
         Ok(report)
     }
 
@@ -301,10 +296,10 @@ mod tests {
         let ids = vec![Some(MonitorId(1)), Some(MonitorId(2)), None];
         let report = SyncReport { ids, ..SyncReport::default() };
         recall.keep_names("file", &[row("a"), row("b"), row("taken")], &report);
-        let found = recall.sync("file", &[row("new"), row("b"), row("b")]).unwrap();
+        let found = recall.find("file", &[row("new"), row("b"), row("b")]).unwrap();
         assert_eq!(found.ids, [None, Some(MonitorId(2)), None]);
-        assert_eq!((found.removed, found.away), (vec![MonitorId(1)], true));
+        assert!(found.away);
         assert_eq!(found.refused.iter().map(|refused| refused.index).collect::<Vec<_>>(), [0, 2]);
-        assert!(recall.sync("api", &[]).unwrap().removed.is_empty());
+        assert_eq!(recall.find("api", &[row("b")]).unwrap().ids, [None]);
     }
 }

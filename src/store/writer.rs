@@ -46,8 +46,8 @@ impl fmt::Debug for Tap {
 pub enum ToStore {
     /// Record these results.
     Batch(SampleBatch),
-    /// Make the monitors of a source exactly these; see [`Store::sync_monitors`].
-    Sync {
+    /// Add or change monitors; where the database is away, say which are known.
+    Put {
         /// Which file or API they are from.
         source: String,
         /// All of its monitors.
@@ -368,9 +368,9 @@ impl Writer {
     fn take(&mut self, message: ToStore) {
         match message {
             ToStore::Batch(batch) => self.pending.push(batch),
-            ToStore::Sync { source, rows, reply } => {
+            ToStore::Put { source, rows, reply } => {
                 // Whoever asked may be gone: then nobody wants the report.
-                let _ = reply.send(self.sync(&source, &rows));
+                let _ = reply.send(self.put(&source, &rows));
             }
             ToStore::Edit { source, rows, gone, reply } => {
                 let _ = reply.send(self.store.edit_monitors(&source, &rows, &gone));
@@ -388,20 +388,20 @@ impl Writer {
         }
     }
 
-    /// Makes the monitors of a source these; where the database is away, as far as they are known.
-    fn sync(&mut self, source: &str, rows: &[NewMonitor]) -> Result<SyncReport, StoreError> {
+    /// Adds or changes monitors; where the database is away, finds those that are known.
+    fn put(&mut self, source: &str, rows: &[NewMonitor]) -> Result<SyncReport, StoreError> {
         let away = self.not_reached();
-        let synced = match away {
-            None => self.store.sync_monitors(source, rows),
+        let put = match away {
+            None => self.store.edit_monitors(source, rows, &[]),
             Some(error) => Err(error),
         };
-        match (synced, &mut self.recall) {
+        match (put, &mut self.recall) {
             (Ok(report), Some(recall)) => {
                 recall.keep_names(source, rows, &report);
                 Ok(report)
             }
-            (Err(error), Some(recall)) if error.is_passing() => recall.sync(source, rows),
-            (synced, _) => synced,
+            (Err(error), Some(recall)) if error.is_passing() => recall.find(source, rows),
+            (put, _) => put,
         }
     }
 
