@@ -136,7 +136,7 @@ pub struct Engine {
     marking: Marking,
     /// When what could only be done in part without the database is to be done again.
     again_at: Option<Instant>,
-    on_removed: Vec<Box<dyn FnMut()>>,
+    on_removed: Vec<Box<dyn FnMut() + Send>>,
 }
 
 impl Engine {
@@ -318,7 +318,7 @@ impl Engine {
     }
 
     /// Calls `tell` whenever monitors were taken away, from now on.
-    pub fn on_removed(&mut self, tell: impl FnMut() + 'static) {
+    pub fn on_removed(&mut self, tell: impl FnMut() + Send + 'static) {
         self.on_removed.push(Box::new(tell));
     }
 

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::alert::Alerts;
 use crate::api::v1::status::Pages;
@@ -128,15 +128,12 @@ impl Run<'_> {
         let watched = matches!(&origin, Origin::Demo(..));
         let watch = || Feed::start(&options.data_dir, address, engine.published(), style.clone());
         let mut feed = watched.then(watch).transpose().map_err(failed)?;
-        let until = args.duration.map(|duration| std::time::Instant::now() + duration);
+        let until = args.duration.map(|duration| Instant::now() + duration);
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
             let asked = asked_to_stop.load(Ordering::Relaxed);
             let silent = alerts.as_ref().is_some_and(Alerts::is_finished);
-            watched
-                || asked
-                || silent
-                || until.is_some_and(|until| std::time::Instant::now() >= until)
+            watched || asked || silent || until.is_some_and(|until| Instant::now() >= until)
         };
         let pages = Arc::clone(&served.v1.status);
         let reloads = Arc::new(Reloads::default());
