@@ -27,7 +27,7 @@ use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::control::histograms::{Histograms, Plan};
 use crate::control::{self, Control, Listener, Served};
-use crate::feed;
+use crate::feed::{self, slices::Ours};
 use crate::logs::Logs;
 use crate::messages::{Changes, changes};
 use crate::metrics::delta::DeltaTimes;
@@ -106,7 +106,9 @@ impl Run<'_> {
             .map_err(|error| if error.is_passing() { failed(error) } else { unfit(error) })?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
         let readers = options.backend.readers(&options.data_dir);
-        let alerts = match alerting::begin(channels, &settled, readers, &mut engine) {
+        let ours = Ours::default();
+        let rows = matches!(origin, Origin::Table(_)).then(|| ours.clone());
+        let alerts = match alerting::begin(channels, &settled, readers, &mut engine, rows) {
             Ok(alerts) => alerts,
             Err(error) => return Err(unfit(ended_early(engine, error))),
         };
@@ -118,6 +120,7 @@ impl Run<'_> {
             logs,
             changes,
             histograms: histograms.shared(),
+            ours,
         };
         let filled = filler.fill(&mut engine, &origin, loaded, interner, &asked_to_stop);
         let (mut served, rows) = match filled {
@@ -125,22 +128,19 @@ impl Run<'_> {
             Err(error) => return Err(failed(ended_early(engine, error))),
         };
         let started = || log_started(&options, address);
-        let mut feed = match &origin {
-            Origin::Demo(..) => Some(
-                Feed::start(&options.data_dir, address, engine.published(), style.clone())
-                    .map_err(failed)?,
-            ),
-            Origin::File(_) | Origin::Table(_) => None,
-        };
+        let mut feed = None;
+        if let Origin::Demo(..) = &origin {
+            let (published, style) = (engine.published(), style.clone());
+            let shown = Feed::start(&options.data_dir, address, published, style);
+            feed = Some(shown.map_err(failed)?);
+        }
         let until = args.duration.map(|duration| std::time::Instant::now() + duration);
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
             let asked = asked_to_stop.load(Ordering::Relaxed);
             let silent = alerts.as_ref().is_some_and(Alerts::is_finished);
-            watched
-                || asked
-                || silent
-                || until.is_some_and(|until| std::time::Instant::now() >= until)
+            let ended = until.is_some_and(|until| std::time::Instant::now() >= until);
+            watched || asked || silent || ended
         };
         let pages = Arc::clone(&served.v1.status);
         let reloads = Arc::new(Reloads::default());
@@ -190,6 +190,7 @@ struct Filler<'a> {
     logs: Option<&'a Logs>,
     changes: Changes,
     histograms: latency::Shared,
+    ours: Ours,
 }
 
 impl Filler<'_> {
@@ -202,7 +203,7 @@ impl Filler<'_> {
         interner: &mut Interner,
         stop: &Arc<AtomicBool>,
     ) -> Result<(Served, Option<feed::Feed>), SetupError> {
-        let Filler { settled, options, logs, changes, histograms } = self;
+        let Filler { settled, options, logs, changes, histograms, ours } = self;
         let readers = options.backend.readers(&options.data_dir);
         let (stop, to_control) = (Arc::clone(stop), changes.clone());
         let mut served = api_setup::served(settled, engine, readers, stop, histograms, to_control)?;
@@ -233,7 +234,7 @@ impl Filler<'_> {
             slices: settled.selection.slices(),
             only_polls: settled.only_polls,
         };
-        let links = feed::Links { store: engine.store(), changes, logs: logs.cloned() };
+        let links = feed::Links { store: engine.store(), changes, logs: logs.cloned(), ours };
         let rows = feed::Feed::start(wanted, links).map_err(SetupError::System)?;
         let counters = rows.counters();
         served.counts = Box::new(move || counters.by_name());

@@ -128,7 +128,12 @@ impl Plan {
             slices: self.slices,
             only_polls: self.only_polls,
         };
-        let links = Links { store: StoreHandle::new(to_store), changes: sender, logs: None };
+        let links = Links {
+            store: StoreHandle::new(to_store),
+            changes: sender,
+            logs: None,
+            ours: Default::default(),
+        };
         let feed = Feed::start(wanted, links).unwrap();
         let counters = feed.counters();
         Running { feed, counters, shards, folder: self.folder }
