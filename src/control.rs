@@ -18,6 +18,7 @@ use crate::alert::AlertCounters;
 use crate::api;
 use crate::api::legacy::Legacy;
 use crate::api::v1;
+use crate::api::v1::fleet::Fleet;
 use crate::boot::{Engine, EngineError};
 use crate::clock::wall_millis;
 use crate::limits::DRAIN_MS_MAX;
@@ -123,6 +124,7 @@ pub fn run(
     mut control: Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let fleet = Arc::clone(&served.v1.fleet);
     let ended = runtime.block_on(async {
         let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
         let (of_others, of_alerts) = (served.counts, served.alerts.clone());
@@ -144,7 +146,7 @@ pub fn run(
         let service = routes.into_make_service_with_connect_info::<SocketAddr>();
         let server = axum::serve(listener, service).into_future();
         tokio::select! {
-            ended = watch(&mut engine, &mut control) => ended,
+            ended = watch(&mut engine, &fleet, &mut control) => ended,
             served = server => Err(ControlError::System(served.err().unwrap_or_else(|| {
                 io::Error::other("the metrics page has ended")
             }))),
@@ -207,22 +209,35 @@ impl Signals {
 
 async fn watch(
     engine: &mut Engine,
+    fleet: &Fleet,
     control: &mut Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
     let mut signals = Signals::new()?;
     (control.started)();
     loop {
         match signals.next(Some(&mut control.changes)).await {
-            Event::Hangup => (control.reload)(engine),
+            Event::Hangup => {
+                (control.reload)(engine);
+                fleet.outdate();
+            }
             Event::Change(pending) => pending.make(|change| match change {
-                Change::Upsert(assigns) => engine.upsert(assigns),
-                Change::Remove(monitors) => engine.remove(&monitors),
+                Change::Upsert(assigns) => {
+                    fleet.outdate();
+                    engine.upsert(assigns)
+                }
+                Change::Remove(monitors) => {
+                    fleet.outdate();
+                    engine.remove(&monitors)
+                }
                 Change::CheckNow(monitors) => engine.check_now(&monitors),
             })?,
             Event::Stop => break,
             Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
                 engine.turn()?;
+                if engine.takes_again() {
+                    (control.reload)(engine);
+                }
                 control.histograms.turn();
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());

@@ -1,7 +1,8 @@
 //! Names for numbers that must not be mixed up.
 //!
-//! Owns: the newtypes. Nothing else.
+//! Owns: the newtypes, and sets of monitors. Nothing else.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -60,6 +61,30 @@ impl Tick {
     }
 }
 
+/// A set of monitors. Stores give numbers one after the other, so 64 of them share a word: a
+/// million take half a megabyte.
+#[derive(Clone, Debug, Default)]
+pub struct IdSet(HashMap<u64, u64>);
+
+impl IdSet {
+    /// Adds one.
+    pub fn insert(&mut self, id: MonitorId) {
+        *self.0.entry(id.0 / 64).or_default() |= 1 << (id.0 % 64);
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, id: MonitorId) {
+        if let Some(word) = self.0.get_mut(&(id.0 / 64)) {
+            *word &= !(1 << (id.0 % 64));
+        }
+    }
+
+    /// True where it is in the set.
+    pub fn contains(&self, id: MonitorId) -> bool {
+        self.0.get(&(id.0 / 64)).is_some_and(|word| word & 1 << (id.0 % 64) != 0)
+    }
+}
+
 impl fmt::Display for MonitorId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -69,5 +94,25 @@ impl fmt::Display for MonitorId {
 impl fmt::Display for ShardId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_holds_what_was_put_in_and_not_taken_out() {
+        let mut set = IdSet::default();
+        let ids = [0, 1, 63, 64, 1_000_000, u64::MAX].map(MonitorId);
+        ids.into_iter().for_each(|id| set.insert(id));
+        set.remove(MonitorId(63));
+        set.remove(MonitorId(65));
+        let held = |id: &u64| set.contains(MonitorId(*id));
+        let found: Vec<u64> = [0, 1, 2, 62, 63, 64, 65, 1_000_000, u64::MAX - 1, u64::MAX]
+            .into_iter()
+            .filter(held)
+            .collect();
+        assert_eq!(found, [0, 1, 64, 1_000_000, u64::MAX]);
     }
 }

@@ -99,6 +99,15 @@ pub const CONNECT_ADDRESSES_MAX: usize = 8;
 /// Shortest time one of several addresses is given to connect, in milliseconds: a round trip round
 /// the world, as RFC 8305 section 5 waits before the next one.
 pub const CONNECT_SHARE_MS_MIN: u64 = 250;
+/// Longest time that a connection is kept without an exchange, in milliseconds: less than the 75 s
+/// after which nginx closes one, and NAT on the way forgets it.
+pub const CONNECTION_IDLE_MS_MAX: u64 = 65_000;
+/// Longest interval of a monitor that keeps its connection, in milliseconds: a longer one would
+/// find it closed each time.
+pub const KEEP_ALIVE_INTERVAL_MS_MAX: u64 = 60_000;
+const _: () = assert!(KEEP_ALIVE_INTERVAL_MS_MAX < CONNECTION_IDLE_MS_MAX);
+/// TLS sessions that a shard keeps, in sessions of about 4 KiB: 64 MiB at most.
+pub const TLS_SESSIONS_MAX: usize = 16_384;
 /// Commands that a shard takes in one turn, of up to `COMMAND_MONITORS_MAX` monitors each: the
 /// sockets are looked at in between.
 pub const COMMANDS_PER_TURN_MAX: usize = 8;
@@ -583,9 +592,11 @@ pub const HIST_INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600 *
 /// Longest answer about histograms that is read, in bytes: 64 shards with every type fill 20 MB.
 pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
-/// again for logging in.
+/// Longest wait for one host of a PostgreSQL server to take a connection and to let us in, in
+/// milliseconds.
 pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// Time from an attempt to apply monitors without the database to the next, in milliseconds.
+pub const APPLY_AGAIN_MS: u64 = 2_000;
 /// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
 /// stopped process, a frozen disk) counts as away after this.
 pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
@@ -677,7 +688,10 @@ pub const FLEET_READ_MS_MIN: u64 = 2_000;
 /// The list is read again after so many times what reading it took: at most a twentieth of one
 /// core, however many monitors there are.
 pub const FLEET_READ_SHARE: u32 = 20;
-/// Monitors read at once for that list.
+/// Where no monitor is known to have come, gone or changed, it is read so many times less often:
+/// another engine may have changed a list that both have.
+pub const FLEET_READ_ANYHOW: u32 = 20;
+/// Monitors read at once for that list, and at a start.
 pub const FLEET_READ_ROWS: usize = 4_096;
 /// Time over which lag and rates of the engine are shown, in seconds.
 pub const LOAD_WINDOW_S: u64 = 60;
@@ -735,6 +749,9 @@ pub const FEED_ROUND_MS: u64 = 1_000;
 /// Time between two steps of the sweep where the table tells of its changes, in milliseconds: what
 /// it cannot tell (a trigger that is switched off) is found all the same.
 pub const FEED_SWEEP_MS: u64 = 30_000;
+/// Longest wait to hear what another session tells, in milliseconds: where nothing comes, a pooler
+/// is in between.
+pub const FEED_HELLO_MS: u64 = 2_000;
 /// How long changes that come together are gathered, in milliseconds.
 pub const FEED_GATHER_MS: u64 = 50;
 

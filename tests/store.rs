@@ -20,6 +20,9 @@ mod server;
 mod sqlite_file;
 #[path = "store/states.rs"]
 mod states;
+
+#[path = "store/timescale.rs"]
+mod timescale;
 #[path = "store/words.rs"]
 mod words;
 

@@ -55,6 +55,20 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// A plan of dependencies alone, child and parent, with the numbers of its places.
+    pub fn of_pairs(
+        pairs: impl Iterator<Item = (MonitorId, MonitorId)>,
+    ) -> (Plan, Vec<Option<MonitorId>>) {
+        let (mut plan, mut ids) = (Plan::default(), Vec::new());
+        for (child, parent) in pairs {
+            plan.dependencies.push((ids.len(), ids.len() + 1));
+            ids.extend([Some(child), Some(parent)]);
+        }
+        (plan, ids)
+    }
+}
+
 /// The plan of one source, by the numbers of its monitors.
 #[derive(Debug)]
 struct Placed {

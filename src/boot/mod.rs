@@ -4,7 +4,6 @@
 //! what is left; each step has a deadline. Blocks: the control thread calls it.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,24 +14,25 @@ use probes::ProbeSpec;
 
 use crate::clock::{Clock, wall_millis};
 use crate::config::guard::GuardPlan;
-use crate::config::{Entry, Loaded};
 use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
-use crate::ids::MonitorId;
+use crate::ids::{IdSet, MonitorId};
 use crate::limits::{
-    COMMAND_MONITORS_MAX, DRAIN_MS_MAX, INTERVAL_MS_DEFAULT, STORE_QUEUE_BATCHES_MAX,
-    STORE_STOP_MS_MAX,
+    APPLY_AGAIN_MS, DRAIN_MS_MAX, FLEET_READ_ROWS, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
-use crate::monitor::row::MonitorRow;
-use crate::monitor::{About, Kind, Monitor, address};
+use crate::monitor::Monitor;
 use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
 use crate::sample::Transition;
 use crate::store::spool::Spool;
-use crate::store::{NewMonitor, Retention, StoreCounters, StoreError, StoreHandle, StoreThread};
+use crate::store::{OpenReader, Retention, StoreCounters, StoreError, StoreHandle, StoreThread};
+
+mod adopt;
+
+mod apply;
 
 pub mod backend;
 
@@ -130,10 +130,13 @@ pub struct Engine {
     handle: StoreHandle,
     counters: Arc<StoreCounters>,
     trust: Trust,
-    /// A hash of each monitor that runs, so that a reload touches only what changed.
-    running: HashMap<MonitorId, u64>,
+    /// What runs: the state of these is with their shards.
+    running: IdSet,
+    readers: Arc<dyn OpenReader>,
     marking: Marking,
-    on_removed: Vec<Box<dyn FnMut()>>,
+    /// When what could only be done in part without the database is to be done again.
+    again_at: Option<Instant>,
+    on_removed: Vec<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Engine {
@@ -149,12 +152,12 @@ impl Engine {
         let trust = Trust::of(options.roots.as_deref())?;
         let resolver =
             ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
-        let (store, known) = options.backend.open(&options.data_dir, options.retention)?;
+        let (store, recall) = options.backend.open(&options.data_dir, options.retention)?;
         let spool = Spool::in_folder(&options.data_dir.join(SPOOL_FOLDER))?;
         let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
         let counters = Arc::new(StoreCounters::default());
         let counted = Arc::clone(&counters);
-        let thread = StoreThread::start_known(store, known, spool, inbox, tell, counted)?;
+        let thread = StoreThread::start_known(store, recall, spool, inbox, tell, counted)?;
         let recheck_ticks = options.guard.as_ref().map_or(0, guard::recheck_ticks);
         let vantage = Arc::new(Vantage::new(options.cpus.len(), recheck_ticks));
         let common = Common {
@@ -181,93 +184,78 @@ impl Engine {
             handle,
             counters,
             trust,
-            running: HashMap::new(),
+            running: IdSet::default(),
+            readers: options.backend.readers(&options.data_dir),
+            again_at: None,
             on_removed: Vec::new(),
         })
     }
 
-    /// Makes the monitors of `source` exactly these. Those that cannot run are stored with their
-    /// reason and shown; what did not change is not touched.
-    ///
-    /// # Errors
-    ///
-    /// The database's, or the store or a shard has ended.
-    pub fn apply(&mut self, source: &str, loaded: Loaded) -> Result<Applied, EngineError> {
-        let mut applied = Applied::default();
-        let plan = Plan::of(&loaded);
-        let mut rows = Vec::with_capacity(loaded.monitors.len());
-        let mut good = Vec::with_capacity(loaded.monitors.len());
-        for entry in loaded.monitors {
-            let (row, monitor) = self.prepare(entry);
-            if let Some(problem) = &row.problem {
-                applied.bad.push((row.about.name.clone(), problem.clone()));
-            }
-            rows.push(row);
-            good.push(monitor);
-        }
-        let report = self.handle.sync(source, rows)?;
-        for refused in &report.refused {
-            applied.bad.push((format!("entry {}", refused.index + 1), refused.reason.clone()));
-        }
-        applied.added = report.added;
-        applied.changed = report.changed;
-        applied.removed = report.removed.len();
-        let parents = self.marking.plan(source, plan, &report.ids);
-        let (mut monitors, mut gone) = (Vec::with_capacity(good.len()), report.removed);
-        for (id, monitor) in report.ids.into_iter().zip(good) {
-            match (id, monitor) {
-                (Some(id), Some(monitor)) => monitors.push(Monitor { id, ..monitor }),
-                (Some(id), None) => gone.push(id),
-                (None, _) => {}
-            }
-        }
-        applied.running = monitors.len();
-        self.remove(&gone)?;
-        self.assign(monitors)?;
+    /// Takes the plan of a source, and what is known of those that others depend on.
+    fn mark(
+        &mut self,
+        source: &str,
+        plan: Plan,
+        ids: &[Option<MonitorId>],
+    ) -> Result<(), EngineError> {
+        let parents = self.marking.plan(source, plan, ids);
         if !parents.is_empty() {
             let known = self.handle.states(Some(parents))?;
             self.marking.seed(known.into_iter().map(|(id, state)| (id, state.verdict)));
         }
-        Ok(applied)
+        Ok(())
     }
 
-    /// Runs these monitors: sends what is new or changed to the shards.
+    /// True while the database does not take results, or was not reached yet.
+    pub fn is_away(&self) -> bool {
+        self.counters.is_away()
+    }
+
+    /// Notes that monitors have to be applied again when the database is back.
+    pub fn apply_again(&mut self) {
+        self.again_at = Some(Instant::now() + Duration::from_millis(APPLY_AGAIN_MS));
+    }
+
+    /// True, once, where monitors have to be applied again and the database is back.
+    pub fn takes_again(&mut self) -> bool {
+        let is_due = self.again_at.is_some_and(|at| at <= Instant::now()) && !self.is_away();
+        if is_due {
+            self.again_at = None;
+        }
+        is_due
+    }
+
+    /// Sends these monitors to their shards, with what is known of those that are new. In parts:
+    /// the first are checked while the last are on their way.
     fn assign(&mut self, monitors: Vec<Monitor>) -> Result<(), EngineError> {
-        let is_new = |monitor: &&Monitor| !self.running.contains_key(&monitor.id);
-        let new: Vec<_> = monitors.iter().filter(is_new).map(|monitor| monitor.id).collect();
-        let states = match (new.is_empty(), self.running.is_empty()) {
-            (true, _) => HashMap::new(),
-            (false, true) => self.handle.states(None)?,
-            (false, false) => self.handle.states(Some(new))?,
-        };
-        let mut assigns = monitors.into_iter().map(|monitor| {
-            let state = states.get(&monitor.id).copied().unwrap_or_default();
-            Assign { monitor, state }
-        });
-        // In parts: the first are checked while the last are on their way.
+        let mut monitors = monitors.into_iter();
         loop {
-            let part: Vec<_> = assigns.by_ref().take(COMMAND_MONITORS_MAX).collect();
+            let part: Vec<_> = monitors.by_ref().take(FLEET_READ_ROWS).collect();
             if part.is_empty() {
                 return Ok(());
             }
-            self.upsert(part)?;
+            let new = part.iter().map(|monitor| monitor.id);
+            let new: Vec<_> = new.filter(|id| !self.running.contains(*id)).collect();
+            let states = match new.is_empty() {
+                true => HashMap::new(),
+                false => self.handle.states(Some(new))?,
+            };
+            let assigns = part.into_iter().map(|monitor| {
+                let state = states.get(&monitor.id).copied().unwrap_or_default();
+                Assign { monitor, state }
+            });
+            self.upsert(assigns.collect())?;
         }
     }
 
-    /// Adds these monitors, or changes those that run; equal ones are not touched.
+    /// Adds these monitors, or changes those that run; their shards leave equal ones alone.
     ///
     /// # Errors
     ///
     /// A shard has ended.
     pub fn upsert(&mut self, assigns: Vec<Assign>) -> Result<(), EngineError> {
-        let mut changed = Vec::with_capacity(assigns.len());
-        for assign in assigns {
-            let hash = hash_of(&assign.monitor);
-            if self.running.insert(assign.monitor.id, hash) != Some(hash) {
-                changed.push(assign);
-            }
-        }
-        self.shards.assign(changed).map_err(|_| EngineError::ShardsDied)
+        assigns.iter().for_each(|assign| self.running.insert(assign.monitor.id));
+        self.shards.assign(assigns).map_err(|_| EngineError::ShardsDied)
     }
 
     /// Takes these monitors away.
@@ -276,12 +264,10 @@ impl Engine {
     ///
     /// A shard has ended.
     pub fn remove(&mut self, monitors: &[MonitorId]) -> Result<(), EngineError> {
-        for id in monitors {
-            self.running.remove(id);
-        }
+        monitors.iter().for_each(|id| self.running.remove(*id));
         self.marking.forget(monitors);
         if !monitors.is_empty() {
-            self.on_removed.iter_mut().for_each(|tell| tell());
+            self.on_removed.iter().for_each(|tell| tell());
         }
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
@@ -318,44 +304,6 @@ impl Engine {
         if asked.is_empty() { Ok(()) } else { self.check_now(&asked) }
     }
 
-    /// The row to be stored, and the monitor where it can run, still without its number.
-    fn prepare(&self, entry: Entry) -> (NewMonitor, Option<Monitor>) {
-        let trusted = entry.checked.map_err(|problems| {
-            let problems: Vec<_> = problems.iter().map(|problem| problem.to_string()).collect();
-            problems.join("; ")
-        });
-        let checked = trusted.and_then(|checked| match self.load_roots(&checked.spec) {
-            Ok(()) => Ok(checked),
-            Err(error) => Err(error.to_string()),
-        });
-        match checked {
-            Ok(checked) => {
-                let (about, monitor) = checked.parts(MonitorId(0));
-                let row = NewMonitor {
-                    about,
-                    kind: Some(monitor.kind),
-                    row_json: entry.row_json.into(),
-                    problem: None,
-                    interval_ms: monitor.timing.interval_ms,
-                    paused: monitor.paused,
-                };
-                (row, Some(monitor))
-            }
-            Err(problem) => {
-                let written: MonitorRow = serde_json::from_str(&entry.row_json).unwrap_or_default();
-                let row = NewMonitor {
-                    about: about_bad(&written, entry.line),
-                    kind: written.kind.as_deref().and_then(Kind::from_name),
-                    row_json: entry.row_json.into(),
-                    problem: Some(problem),
-                    interval_ms: INTERVAL_MS_DEFAULT,
-                    paused: false,
-                };
-                (row, None)
-            }
-        }
-    }
-
     fn load_roots(&self, spec: &ProbeSpec) -> Result<(), TrustError> {
         match spec {
             ProbeSpec::Http(http) => self.trust.load(&http.options.tls),
@@ -370,7 +318,7 @@ impl Engine {
     }
 
     /// Calls `tell` whenever monitors were taken away, from now on.
-    pub fn on_removed(&mut self, tell: impl FnMut() + 'static) {
+    pub fn on_removed(&mut self, tell: impl Fn() + Send + Sync + 'static) {
         self.on_removed.push(Box::new(tell));
     }
 
@@ -403,6 +351,11 @@ impl Engine {
             }
             counts
         }
+    }
+
+    /// What the store counts.
+    pub fn store_counters(&self) -> Arc<StoreCounters> {
+        Arc::clone(&self.counters)
     }
 
     /// The first thread that ended although nobody asked for it.
@@ -459,13 +412,6 @@ impl Engine {
     }
 }
 
-/// A hash that tells one definition from another: the chance that it misses a change is 2^-64.
-fn hash_of(monitor: &Monitor) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    monitor.hash(&mut hasher);
-    hasher.finish()
-}
-
 /// Starts the guard where there is one.
 fn start_guard(
     options: &Options,
@@ -476,14 +422,4 @@ fn start_guard(
     let Common { clock, resolver, vantage, .. } = common;
     let setup = guard::Setup { plan, clock, resolver, vantage, counts: Arc::clone(counts) };
     Guard::start(setup).map(Some)
-}
-
-/// How a monitor is shown that cannot run.
-fn about_bad(row: &MonitorRow, line: u32) -> About {
-    let target = row.target.as_deref().map(address::masked_widely).unwrap_or_default();
-    About {
-        name: row.name.clone().unwrap_or_else(|| format!("line {line}")),
-        target,
-        tags: row.tags.clone().unwrap_or_default(),
-    }
 }

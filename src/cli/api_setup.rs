@@ -14,23 +14,19 @@ use crate::api::v1::fleet::Fleet;
 use crate::api::v1::probe::{Probe, Probing};
 use crate::api::v1::tail::Tail;
 use crate::api::v1::tokens::Tokens;
-use crate::api::v1::writes::SOURCE;
 use crate::blackbox::Modules;
 use crate::boot::prober::Prober;
 use crate::boot::{Engine, EngineError};
 use crate::cli::keys::{self, KeyError};
 use crate::cli::settle::Settled;
 use crate::clock::wall_millis;
-use crate::config::{Entry, Loaded, Place, Problem, yaml_value};
+use crate::config::yaml_value;
 use crate::control::Served;
 use crate::control::view::StoreView;
-use crate::ids::MonitorId;
-use crate::limits::FLEET_READ_ROWS;
 use crate::messages::Changes;
 use crate::metrics::latency;
 use crate::metrics::page::Counts;
 use crate::metrics::streaks::Streaks;
-use crate::monitor::row::{Interner, MonitorRow, check};
 use crate::store::{OpenReader, StoreError};
 
 /// An API that cannot be set up.
@@ -105,8 +101,9 @@ pub fn served(
         status: Arc::default(),
         clock: wall_millis,
     };
+    let store = engine.store_counters();
     let legacy = Legacy {
-        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks }),
+        view: Arc::new(StoreView { readers, reader: Mutex::default(), shards, streaks, store }),
         auth,
         log_file: main_log(settled.log_file.as_deref()),
         domain: settled.domain.clone(),
@@ -116,38 +113,6 @@ pub fn served(
     };
     let counts = Box::new(Counts::default);
     Ok(Served { legacy, v1, counts, deltas: None, alerts: None })
-}
-
-/// The monitors that were added over the API. A row that this version cannot read is kept and shown
-/// with the reason.
-///
-/// # Errors
-///
-/// The store cannot be read.
-pub fn added(readers: &dyn OpenReader, interner: &mut Interner) -> Result<Loaded, StoreError> {
-    let mut reader = readers.open()?;
-    let mut loaded = Loaded::default();
-    let mut from = MonitorId(0);
-    loop {
-        let rows = reader.written(from, FLEET_READ_ROWS)?;
-        let own = rows.iter().filter(|row| row.source == SOURCE);
-        loaded.monitors.extend(own.map(|row| entry(&row.row_json, interner)));
-        match rows.last() {
-            Some(last) if rows.len() == FLEET_READ_ROWS => from = MonitorId(last.id.0 + 1),
-            _ => return Ok(loaded),
-        }
-    }
-}
-
-fn entry(row_json: &str, interner: &mut Interner) -> Entry {
-    let map = serde_json::from_str(row_json).unwrap_or_default();
-    let (row, mut errors) = MonitorRow::read(&map);
-    let checked = check(&row, interner).map_err(|more| {
-        errors.extend(more);
-        let problem = |error| Problem { file: Arc::from(SOURCE), place: Place::START, error };
-        errors.drain(..).map(problem).collect()
-    });
-    Entry::new(&row, 0, checked)
 }
 
 /// What `/probe` works with. A module that cannot be kept is told in the log.

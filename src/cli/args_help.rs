@@ -100,6 +100,12 @@ Examples:
   engine results 42 --limit 100
   engine results shop-https --since 24h --json";
 
+/// Below the flags of `incidents`.
+pub const INCIDENTS: &str = "\
+Examples:
+  engine incidents --open
+  engine incidents --monitor shop-https --limit 20 --json";
+
 /// Below the flags of `doctor`.
 pub const DOCTOR: &str = "\
 Examples:

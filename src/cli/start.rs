@@ -14,7 +14,7 @@ use crate::alert::Alerts;
 use crate::api::v1::status::Pages;
 use crate::api::v1::writes;
 use crate::boot::backend::Backend;
-use crate::boot::{Applied, Engine, Options};
+use crate::boot::{Applied, Engine, EngineError, Options};
 use crate::cli::api_setup::{self, SetupError};
 use crate::cli::args::StartArgs;
 use crate::cli::feed::Feed;
@@ -38,7 +38,7 @@ use crate::pg::PgOptions;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
 use crate::sample::Transition;
-use crate::store::Retention;
+use crate::store::{OpenReader, Retention};
 
 /// Everything that is not the configuration file's monitors is kept under this name in the store.
 const SOURCE: &str = "file";
@@ -123,17 +123,14 @@ impl Run<'_> {
             ours,
         };
         let filled = filler.fill(&mut engine, &origin, loaded, interner, &asked_to_stop);
-        let (mut served, rows) = match filled {
+        let Filled { mut served, rows, mut lacks_added } = match filled {
             Ok(filled) => filled,
             Err(error) => return Err(failed(ended_early(engine, error))),
         };
         let started = || log_started(&options, address);
-        let mut feed = None;
-        if let Origin::Demo(..) = &origin {
-            let (published, style) = (engine.published(), style.clone());
-            let shown = Feed::start(&options.data_dir, address, published, style);
-            feed = Some(shown.map_err(failed)?);
-        }
+        let watched = matches!(&origin, Origin::Demo(..));
+        let watch = || Feed::start(&options.data_dir, address, engine.published(), style.clone());
+        let mut feed = watched.then(watch).transpose().map_err(failed)?;
         let until = args.duration.map(|duration| std::time::Instant::now() + duration);
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
@@ -147,6 +144,9 @@ impl Run<'_> {
         reloads.tell(true, wall_millis());
         let told = Arc::clone(&reloads);
         let reload = |engine: &mut Engine| {
+            if std::mem::take(&mut lacks_added) {
+                lacks_added = add_again(engine, &options, interner);
+            }
             told.tell(reload(engine, &origin, &settled, interner, &pages), wall_millis());
             logs.into_iter().for_each(|logs| tell_facts(logs, &options));
         };
@@ -183,6 +183,15 @@ fn ended_early(engine: Engine, error: impl ToString) -> String {
     format!("{}{}", error.to_string(), ended.map_or(String::new(), |more| format!("; {more}")))
 }
 
+/// What came of filling the engine.
+struct Filled {
+    served: Served,
+    /// The thread that follows the original's table, where that is the source.
+    rows: Option<feed::Feed>,
+    /// True where monitors that were added over the API could not be read.
+    lacks_added: bool,
+}
+
 /// What gives the engine its monitors.
 struct Filler<'a> {
     settled: &'a Settled,
@@ -202,7 +211,7 @@ impl Filler<'_> {
         loaded: Loaded,
         interner: &mut Interner,
         stop: &Arc<AtomicBool>,
-    ) -> Result<(Served, Option<feed::Feed>), SetupError> {
+    ) -> Result<Filled, SetupError> {
         let Filler { settled, options, logs, changes, histograms, ours } = self;
         let readers = options.backend.readers(&options.data_dir);
         let (stop, to_control) = (Arc::clone(stop), changes.clone());
@@ -211,19 +220,17 @@ impl Filler<'_> {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
         served.v1.status.set(&loaded.status_pages, &loaded.maintenance);
-        let added = api_setup::added(&*served.v1.readers, interner);
-        let Origin::Table(database) = origin else {
+        let is_table = matches!(origin, Origin::Table(_));
+        if !is_table {
             log_applied(&engine.apply(SOURCE, loaded)?);
-            apply_added(engine, added?)?;
-            logs.into_iter().for_each(|logs| tell_facts(logs, options));
-            return Ok((served, None));
-        };
-        match added {
-            Ok(added) => apply_added(engine, added)?,
-            // The server may be away: the rows of the table are known from a copy, these are not.
-            Err(error) => tracing::warn!(%error, "monitors added over the API do not run yet"),
         }
-        logs.into_iter().for_each(|logs| tell_facts(logs, options));
+        let lacks_added = add(engine, &*served.v1.readers, interner)?;
+        if !engine.is_away() {
+            logs.into_iter().for_each(|logs| tell_facts(logs, options));
+        }
+        let Origin::Table(database) = origin else {
+            return Ok(Filled { served, rows: None, lacks_added });
+        };
         let deltas = DeltaTimes::default();
         served.deltas = Some(deltas.clone());
         engine.store().tap(move |batches| deltas.record(batches))?;
@@ -233,21 +240,61 @@ impl Filler<'_> {
             defaults: settled.row_defaults,
             slices: settled.selection.slices(),
             only_polls: settled.only_polls,
+            is_away: engine.is_away(),
         };
         let links = feed::Links { store: engine.store(), changes, logs: logs.cloned(), ours };
         let rows = feed::Feed::start(wanted, links).map_err(SetupError::System)?;
         let counters = rows.counters();
         served.counts = Box::new(move || counters.by_name());
-        Ok((served, Some(rows)))
+        Ok(Filled { served, rows: Some(rows), lacks_added })
     }
 }
 
-/// Runs the monitors that were added over the API.
-fn apply_added(engine: &mut Engine, added: Loaded) -> Result<(), SetupError> {
-    if !added.monitors.is_empty() {
-        log_applied(&engine.apply(writes::SOURCE, added)?);
+/// Runs the monitors that were added over the API; true where they cannot be read, because the
+/// database is away: then they run when it is back.
+fn add(
+    engine: &mut Engine,
+    readers: &dyn OpenReader,
+    interner: &mut Interner,
+) -> Result<bool, EngineError> {
+    let added = match engine.is_away() {
+        true => None,
+        false => match adopt(engine, readers, interner) {
+            Err(EngineError::Store(error)) if error.is_passing() => None,
+            added => Some(added?),
+        },
+    };
+    let Some(added) = added else {
+        tracing::warn!("monitors added over the API run when the database is back");
+        engine.apply_again();
+        return Ok(true);
+    };
+    if added.running + added.bad.len() > 0 {
+        log_applied(&added);
     }
-    Ok(())
+    Ok(false)
+}
+
+fn adopt(
+    engine: &mut Engine,
+    readers: &dyn OpenReader,
+    interner: &mut Interner,
+) -> Result<Applied, EngineError> {
+    engine.adopt(writes::SOURCE, &mut *readers.open()?, interner)
+}
+
+/// As [`add`], on a thread of its own: a reader may not wait on the one that serves the API.
+fn add_again(engine: &mut Engine, options: &Options, interner: &mut Interner) -> bool {
+    let readers = options.backend.readers(&options.data_dir);
+    let added = std::thread::scope(|scope| {
+        let adding = scope.spawn(|| add(engine, &*readers, interner));
+        adding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    added.unwrap_or_else(|error| {
+        tracing::error!(%error, "monitors added over the API do not run");
+        engine.apply_again();
+        true
+    })
 }
 
 fn hist_plan(settled: &Settled) -> Plan {

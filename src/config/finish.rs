@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 use std::collections::hash_map;
 use std::hash::BuildHasher;
+use std::sync::Arc;
 
 use super::{Draft, Entry, FileError, Loaded, Place, Problem, Written, distinct, parents};
 use crate::limits::MONITOR_CHANNELS_MAX;
@@ -154,6 +155,18 @@ impl Entry {
         let row_json = serde_json::to_string(row).unwrap_or_default().into_boxed_str();
         let depends_on = row.depends_on.clone().unwrap_or_default();
         Entry { row_json, depends_on, line, checked: checked.map(Box::new) }
+    }
+
+    /// A monitor that is kept as JSON, not in a file: problems are those of `kept`, whoever that is.
+    pub fn of_json(row_json: &str, kept: &str, interner: &mut Interner) -> Entry {
+        let map = serde_json::from_str(row_json).unwrap_or_default();
+        let (row, mut errors) = MonitorRow::read(&map);
+        let checked = check(&row, interner).map_err(|more| {
+            errors.extend(more);
+            let problem = |error| Problem { file: Arc::from(kept), place: Place::START, error };
+            errors.drain(..).map(problem).collect()
+        });
+        Entry::new(&row, 0, checked)
     }
 
     /// What was written, defaults filled in; a good monitor always has a name here.

@@ -57,6 +57,8 @@ pub struct Wanted {
     pub slices: Vec<Slice>,
     /// True where no trigger is to be installed.
     pub only_polls: bool,
+    /// True where the database is known to be away: the rows of the last time run at once.
+    pub is_away: bool,
 }
 
 /// Whom the feed tells.

@@ -95,7 +95,7 @@ pub enum Preset {
 }
 
 /// How often, how long and how many times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
     /// From due to due, in milliseconds; a whole number of ticks.
     pub interval_ms: u64,
@@ -115,7 +115,7 @@ pub struct Timing {
 }
 
 /// A monitor as its shard needs it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Monitor {
     /// Its number.
     pub id: MonitorId,

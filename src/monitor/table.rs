@@ -1,10 +1,13 @@
 //! The monitors of one shard, by slot.
 //!
 //! Owns: slots and their generations, and what a shard knows of each monitor while it runs. What
-//! every tick touches ([`Hot`]) lies apart from the definitions.
+//! every tick touches ([`Hot`]) lies apart from the definitions. A slot is found by a number through
+//! a table that holds slots only, 5 bytes each: the numbers are with the definitions.
 
-use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+
+use hashbrown::HashTable;
 
 use crate::ids::{MonitorId, Slot, SlotRef, Tick};
 use crate::monitor::flap::History;
@@ -64,7 +67,8 @@ pub struct Hot {
 pub struct Table {
     hot: Vec<Hot>,
     monitors: Vec<Option<Monitor>>,
-    by_id: HashMap<MonitorId, Slot>,
+    by_id: HashTable<Slot>,
+    hasher: RandomState,
     free: Vec<Slot>,
 }
 
@@ -81,7 +85,11 @@ impl Table {
 
     /// The slot of a monitor.
     pub fn slot(&self, id: MonitorId) -> Option<Slot> {
-        self.by_id.get(&id).copied()
+        let is = |slot: &Slot| {
+            let monitor = self.monitors[slot.0 as usize].as_ref();
+            monitor.is_some_and(|monitor| monitor.id == id)
+        };
+        self.by_id.find(self.hasher.hash_one(id), is).copied()
     }
 
     /// Gives a new monitor a slot.
@@ -96,7 +104,11 @@ impl Table {
         let generation = hot.generation.wrapping_add(1);
         *hot = Hot { generation, state, ..Hot::default() };
         self.monitors[slot.0 as usize] = Some(monitor);
-        self.by_id.insert(id, slot);
+        let Table { by_id, hasher, monitors, .. } = self;
+        by_id.insert_unique(hasher.hash_one(id), slot, |slot| {
+            let monitor = monitors[slot.0 as usize].as_ref();
+            hasher.hash_one(monitor.map_or(MonitorId(0), |monitor| monitor.id))
+        });
         slot
     }
 
@@ -108,7 +120,10 @@ impl Table {
     /// Frees the slot of a monitor. Results that come later do not find it.
     pub fn remove(&mut self, slot: Slot) -> Option<Monitor> {
         let monitor = self.monitors[slot.0 as usize].take()?;
-        self.by_id.remove(&monitor.id);
+        let hash = self.hasher.hash_one(monitor.id);
+        if let Ok(entry) = self.by_id.find_entry(hash, |known| *known == slot) {
+            entry.remove();
+        }
         self.hot[slot.0 as usize].generation += 1;
         self.free.push(slot);
         Some(monitor)
@@ -200,6 +215,25 @@ mod tests {
         assert_eq!(first, second);
         assert!(table.find(stale).is_none());
         assert_eq!(table.len(), 1);
+    }
+
+    #[test]
+    fn every_monitor_is_found_by_its_number_while_others_come_and_go() {
+        let mut table = Table::default();
+        let slots: Vec<Slot> =
+            (0..5_000).map(|id| table.insert(monitor(id), State::default())).collect();
+        for slot in slots.iter().step_by(3) {
+            table.remove(*slot);
+        }
+        for id in 5_000..6_000 {
+            table.insert(monitor(id), State::default());
+        }
+        for id in 0..6_000 {
+            let found = table.slot(MonitorId(id)).and_then(|slot| table.get(slot));
+            let gone = id < 5_000 && id % 3 == 0;
+            assert_eq!(found.map(|(_, monitor)| monitor.id.0), Some(id).filter(|_| !gone));
+        }
+        assert_eq!(table.len(), 6_000 - 1_667);
     }
 
     #[test]

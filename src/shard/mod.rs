@@ -308,9 +308,11 @@ impl Shard {
             self.pause_or_resume(slot, paused, now);
             return;
         };
-        let same_interval =
-            self.table.get(slot).is_some_and(|(_, old)| old.timing.interval_ms == interval_ms);
-        if !same_interval {
+        let Some((_, old)) = self.table.get(slot) else { return };
+        if *old == monitor {
+            return;
+        }
+        if old.timing.interval_ms != interval_ms {
             self.wheel.arm(slot.0, next_due(id, interval_ms, now.tick));
         }
         self.table.replace(slot, monitor);

@@ -65,6 +65,11 @@ struct SpoolNumbers {
 }
 
 impl StoreCounters {
+    /// True while the database does not take results, or was not reached yet.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed) > 0
+    }
+
     /// Every number with its name and its help, for the metrics page.
     pub fn by_name(&self) -> Counts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -62,6 +62,8 @@ pub mod spool;
 
 mod counters;
 
+pub mod recall;
+
 pub mod writer;
 
 mod handle;
@@ -70,6 +72,7 @@ pub use counters::StoreCounters;
 pub use handle::StoreHandle;
 pub use pg::{PgReader, PgServer, PgStore};
 pub use reader::{SqliteFolder, SqliteReader};
+pub use recall::Recall;
 pub use sqlite::SqliteStore;
 pub use view::{OpenReader, Read};
 pub use writer::{StoreThread, Tap, ToStore};
@@ -153,6 +156,15 @@ pub trait Store: Send {
     ) -> Result<HashMap<MonitorId, State>, StoreError> {
         let mut all = self.load_states()?;
         Ok(monitors.iter().filter_map(|id| all.remove(id).map(|state| (*id, state))).collect())
+    }
+
+    /// The number that tells this database from others; `None` where it cannot be away.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn identity(&mut self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
     }
 
     /// Starts a run. Until [`Store::end_run`], the database counts as not cleanly stopped.
@@ -267,6 +279,9 @@ pub struct SyncReport {
     pub removed: Vec<MonitorId>,
     /// Rows whose name is taken.
     pub refused: Vec<RefusedRow>,
+    /// True where the database is away and this is what was known: to be done again when it is
+    /// back.
+    pub away: bool,
 }
 
 /// A row that was not stored because its name is taken.

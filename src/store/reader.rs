@@ -258,12 +258,13 @@ impl Read for SqliteReader {
 
     fn written(&mut self, from: MonitorId, rows_max: usize) -> Result<Vec<Written>, StoreError> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT id, source, row_json FROM monitor WHERE id >= ?1 AND removed_ms IS NULL
+            "SELECT id, source, row_json, problem IS NOT NULL FROM monitor
+             WHERE id >= ?1 AND removed_ms IS NULL
              ORDER BY id LIMIT ?2",
         )?;
         let rows = statement.query_map(params![signed(from.0), limit(rows_max)], |row| {
             let id = MonitorId(number(row, 0)?);
-            Ok(Written { id, source: row.get(1)?, row_json: row.get(2)? })
+            Ok(Written { id, source: row.get(1)?, row_json: row.get(2)?, has_problem: row.get(3)? })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }

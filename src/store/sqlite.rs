@@ -216,7 +216,7 @@ fn settle(conn: &Connection) -> Result<(), StoreError> {
         "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = FULL",
         "PRAGMA application_id = 0x656e676e",
-        "PRAGMA cache_size = -65536",
+        "PRAGMA cache_size = -16384",
         "PRAGMA wal_autocheckpoint = 4000",
         "PRAGMA journal_size_limit = 67108864",
         "PRAGMA busy_timeout = 5000",

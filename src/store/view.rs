@@ -272,6 +272,8 @@ pub struct Written {
     pub source: String,
     /// The row, as a JSON object.
     pub row_json: String,
+    /// True where it could not run when it was stored.
+    pub has_problem: bool,
 }
 
 /// Checks by result.

@@ -201,6 +201,7 @@ impl Api {
                 reader: Mutex::default(),
                 shards: Vec::new(),
                 streaks: Streaks::default(),
+                store: Arc::default(),
             }),
             auth: Arc::clone(&auth),
             log_file: place.path().join("log"),

@@ -127,6 +127,7 @@ impl Plan {
             defaults: RowDefaults::default(),
             slices: self.slices,
             only_polls: self.only_polls,
+            is_away: false,
         };
         let links = Links {
             store: StoreHandle::new(to_store),

@@ -81,6 +81,11 @@ impl Details {
         latest.push(NEVER);
     }
 
+    /// Gives back what the labels do not need.
+    pub fn shrink_to_fit(&mut self) {
+        self.labels.shrink_to_fit();
+    }
+
     /// The name as written.
     pub fn name(&self, at: usize) -> &str {
         &self.labels[self.start(at)..self.name_ends[at]]

@@ -9,7 +9,7 @@
 //! holds.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use serde::Serialize;
@@ -30,6 +30,8 @@ const NO_KIND: u8 = u8::MAX;
 pub struct Fleet {
     index: RwLock<Arc<Index>>,
     changes: Mutex<Changes>,
+    /// Monitors came, went or changed since the list was read.
+    is_outdated: AtomicBool,
 }
 
 /// Changes of verdict since they were taken last.
@@ -70,6 +72,26 @@ impl Fleet {
     ///
     /// The database's; the list stays as it was.
     pub fn reload(&self, reader: &mut dyn Read) -> Result<(), StoreError> {
+        // Before the reading: what changes meanwhile may be missing.
+        self.is_outdated.store(false, Ordering::Relaxed);
+        let read = self.read(reader);
+        if read.is_err() {
+            self.outdate();
+        }
+        read
+    }
+
+    /// Monitors came, went or changed: the list is to be read soon.
+    pub fn outdate(&self) {
+        self.is_outdated.store(true, Ordering::Relaxed);
+    }
+
+    /// True where [`Fleet::outdate`] was called since the list was read.
+    pub fn is_outdated(&self) -> bool {
+        self.is_outdated.load(Ordering::Relaxed)
+    }
+
+    fn read(&self, reader: &mut dyn Read) -> Result<(), StoreError> {
         let mut draft = Draft::default();
         let mut filter = Filter { limit: FLEET_READ_ROWS, by_id: true, ..Filter::default() };
         loop {
@@ -319,6 +341,8 @@ impl Draft {
         let mut rank = vec![0; by_name.len()];
         by_name.iter().enumerate().for_each(|(at, place)| rank[*place as usize] = at as u32);
         (index.by_name, index.rank) = (by_name, rank);
+        index.text.shrink_to_fit();
+        index.details.shrink_to_fit();
         index
     }
 }

@@ -20,7 +20,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::api::legacy::auth::Auth;
 use crate::api::problem::Problem;
-use crate::limits::{FLEET_READ_MS_MIN, FLEET_READ_SHARE};
+use crate::limits::{FLEET_READ_ANYHOW, FLEET_READ_MS_MIN, FLEET_READ_SHARE};
 use crate::messages::Changes;
 use crate::metrics::latency;
 use crate::metrics::snapshot::Published;
@@ -258,17 +258,19 @@ async fn follow(api: Weak<V1>) {
     };
     let mut turn = interval(TURN);
     turn.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut read_at = Instant::now();
+    let (mut read_at, mut read_anyhow_at) = (Instant::now(), Instant::now());
     loop {
         turn.tick().await;
         let Some(api) = api.upgrade() else { return };
         let is_stale = api.changed.notified().now_or_never().is_some();
         let load = watch.look((api.setup.clock)());
         *api.load.lock().unwrap_or_else(PoisonError::into_inner) = load;
-        if is_stale || Instant::now() >= read_at {
+        let due_at = if api.setup.fleet.is_outdated() { read_at } else { read_anyhow_at };
+        if is_stale || Instant::now() >= due_at {
             let took = api.read_fleet().await;
             let pause = (took * FLEET_READ_SHARE).max(Duration::from_millis(FLEET_READ_MS_MIN));
             read_at = Instant::now() + pause;
+            read_anyhow_at = Instant::now() + pause * FLEET_READ_ANYHOW;
         }
         api.tell().await;
     }

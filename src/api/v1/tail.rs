@@ -294,7 +294,7 @@ mod tests {
         let asked = TailQuery { changes: Some(true), ..TailQuery::default() };
         assert_eq!(lines(&batch, &fleet.index(), &asked), "");
         fleet.record(&[batch]);
-        assert_eq!(fleet.changes().count, 0);
+        assert_eq!(fleet.take_changes().count, 0);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args as FlagSet, Subcommand};
 
 use super::StartArgs;
+use crate::cli::args_help as help;
 use crate::monitor::Kind;
 use crate::sample::Verdict;
 
@@ -32,6 +33,27 @@ impl From<&RemoteArgs> for StartArgs {
             ..StartArgs::default()
         }
     }
+}
+
+/// Flags of `incidents`.
+#[derive(Debug, FlagSet)]
+#[command(after_help = help::INCIDENTS)]
+pub struct IncidentsArgs {
+    /// Folder of the engine's data [default: as for start]
+    #[arg(long, value_name = "DIR", env = "ENGINE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Only those that last
+    #[arg(long)]
+    pub open: bool,
+    /// Only those of this monitor, by name or number
+    #[arg(long, value_name = "NAME")]
+    pub monitor: Option<String>,
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub limit: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `hist`.

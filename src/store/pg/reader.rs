@@ -189,14 +189,14 @@ impl Read for PgReader {
 
     fn written(&mut self, from: MonitorId, rows_max: usize) -> Result<Vec<Written>, StoreError> {
         // Rows of the original's table are not written by us: they have no row of this form.
-        let sql = "SELECT id, source, row_json FROM engine.monitor
+        let sql = "SELECT id, source, row_json, problem IS NOT NULL FROM engine.monitor
                    WHERE id >= $1 AND removed_ms IS NULL ORDER BY id LIMIT $2";
         let values: [Value<'_>; 2] =
             [(&signed(from.0), Type::INT8), (&limit(rows_max), Type::INT8)];
         let rows = self.ask(sql, &values)?;
         let written = |row: &Row| {
             let id = MonitorId(unsigned(row.get(0)));
-            Written { id, source: row.get(1), row_json: row.get(2) }
+            Written { id, source: row.get(1), row_json: row.get(2), has_problem: row.get(3) }
         };
         Ok(rows.iter().map(written).collect())
     }

@@ -222,7 +222,8 @@ async fn drop_days(work: Work<'_>, series: &str, oldest: &str) -> Result<u64, St
     Ok(tables.len() as u64)
 }
 
-/// Deletes rows past an age, as many as a step may.
+/// Deletes rows past an age, as many as a step may. The age is asked of each of them again: in a
+/// table of several parts, such as a hypertable, rows of other parts have the same places.
 async fn old_times(
     work: Work<'_>,
     table: &str,
@@ -231,7 +232,7 @@ async fn old_times(
 ) -> Result<u64, StoreError> {
     let before = signed(now_ms.saturating_sub(age_ms));
     let sql = format!(
-        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+        "DELETE FROM {table} WHERE time < to_timestamp($1::float8 / 1000) AND ctid = ANY (ARRAY(
              SELECT ctid FROM {table} WHERE time < to_timestamp($1::float8 / 1000) LIMIT $2))"
     );
     let values =

@@ -1,0 +1,105 @@
+//! Runs monitors as the store has them.
+//!
+//! Owns: the start of those that came over the API. They are read in pages, so that the first are
+//! checked while the last are read and no list of all of them is ever held. Nothing is written but
+//! for rows that can run no more, or can again.
+
+use std::collections::HashMap;
+
+use super::marking::Plan;
+use super::{Applied, Engine, EngineError};
+use crate::config::Entry;
+use crate::ids::MonitorId;
+use crate::limits::FLEET_READ_ROWS;
+use crate::monitor::Monitor;
+use crate::monitor::row::{Interner, MonitorRow};
+use crate::store::view::Written;
+use crate::store::{Read, StoreError};
+
+impl Engine {
+    /// Runs the monitors of `source` that the store has. A row that this version cannot read is
+    /// kept and shown with the reason.
+    ///
+    /// # Errors
+    ///
+    /// The database's, or the store or a shard has ended. Those read before run.
+    pub fn adopt(
+        &mut self,
+        source: &str,
+        reader: &mut dyn Read,
+        interner: &mut Interner,
+    ) -> Result<Applied, EngineError> {
+        let mut applied = Applied::default();
+        let mut children: Vec<(MonitorId, Vec<String>)> = Vec::new();
+        pages(reader, source, |rows| {
+            let (mut monitors, mut anew) = (Vec::with_capacity(rows.len()), Vec::new());
+            for written in rows {
+                let mut entry = Entry::of_json(&written.row_json, source, interner);
+                if !entry.depends_on.is_empty() {
+                    children.push((written.id, std::mem::take(&mut entry.depends_on)));
+                }
+                let (row, monitor) = self.prepare(entry);
+                if let Some(problem) = &row.problem {
+                    applied.bad.push((row.about.name.clone(), problem.clone()));
+                }
+                if row.problem.is_some() || written.has_problem {
+                    anew.push(row);
+                }
+                monitors.extend(monitor.map(|monitor| Monitor { id: written.id, ..monitor }));
+            }
+            if !anew.is_empty() {
+                self.handle.edit(source, anew, Vec::new())?;
+            }
+            applied.running += monitors.len();
+            self.assign(monitors)
+        })?;
+        let (plan, ids) = dependencies(reader, source, children)?;
+        self.mark(source, plan, &ids)?;
+        Ok(applied)
+    }
+}
+
+/// Calls `each` with the rows of a source, page by page.
+pub(super) fn pages<E: From<StoreError>>(
+    reader: &mut dyn Read,
+    source: &str,
+    mut each: impl FnMut(Vec<Written>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut from = MonitorId(0);
+    loop {
+        let mut rows = reader.written(from, FLEET_READ_ROWS)?;
+        let last = rows.last().map(|row| row.id).filter(|_| rows.len() == FLEET_READ_ROWS);
+        rows.retain(|row| row.source == source);
+        each(rows)?;
+        match last {
+            Some(last) => from = MonitorId(last.0 + 1),
+            None => return Ok(()),
+        }
+    }
+}
+
+/// Who depends on whom. Reads the names only where somebody depends on one.
+fn dependencies(
+    reader: &mut dyn Read,
+    source: &str,
+    children: Vec<(MonitorId, Vec<String>)>,
+) -> Result<(Plan, Vec<Option<MonitorId>>), StoreError> {
+    let names = children.iter().flat_map(|(_, parents)| parents);
+    let mut parents: HashMap<&str, Option<MonitorId>> =
+        names.map(|name| (name.as_str(), None)).collect();
+    if !parents.is_empty() {
+        pages(reader, source, |rows| {
+            for written in rows {
+                let row: MonitorRow = serde_json::from_str(&written.row_json).unwrap_or_default();
+                if let Some(id) = row.name.and_then(|name| parents.get_mut(name.as_str())) {
+                    *id = Some(written.id);
+                }
+            }
+            Ok::<(), StoreError>(())
+        })?;
+    }
+    let pairs = children.iter().flat_map(|(child, names)| {
+        names.iter().filter_map(|name| Some((*child, parents.get(name.as_str()).copied()??)))
+    });
+    Ok(Plan::of_pairs(pairs))
+}
