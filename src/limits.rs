@@ -219,6 +219,9 @@ pub const ALERT_DAILY_MS: u64 = 86_040_000;
 pub const ALERT_SEND_MS: u64 = 10_000;
 /// Deadline of one delivery by Telegram, in milliseconds: the original's.
 pub const ALERT_TELEGRAM_MS: u64 = 15_000;
+/// An ongoing outage is told to Alertmanager again after this time, in milliseconds: it keeps no
+/// alerts over a restart of its own.
+pub const ALERTMANAGER_REPEAT_MS: u64 = 300_000;
 /// Deadline of one mail, in milliseconds: the original's.
 pub const ALERT_MAIL_MS: u64 = 30_000;
 /// Bytes that are read of a receiver's answer.
