@@ -43,6 +43,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("monitor.js", JS, include_bytes!("page/monitor.js")),
     ("chart.js", JS, include_bytes!("page/chart.js")),
     ("edit.js", JS, include_bytes!("page/edit.js")),
+    ("settings.js", JS, include_bytes!("page/settings.js")),
     ("incidents.js", JS, include_bytes!("page/incidents.js")),
 ];
 
@@ -66,7 +67,7 @@ pub fn routes(auth: Arc<Auth>, clock: fn() -> u64) -> Router {
     let mut routes = Router::new().route("/assets/{name}", get(asset));
     // Browsers ask for it by this name where a picture is opened by itself.
     routes = routes.route("/favicon.ico", get(icon));
-    for path in ["/", "/monitors", "/monitors/{id}", "/incidents"] {
+    for path in ["/", "/monitors", "/monitors/{id}", "/incidents", "/settings"] {
         routes = routes.route(path, get(index));
     }
     routes.with_state(Arc::new(page))

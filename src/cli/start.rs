@@ -215,6 +215,7 @@ impl Filler<'_> {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
         served.v1.status.set(&loaded.status_pages, &loaded.maintenance);
+        served.v1.started = Arc::new(api_setup::started(&loaded.channels, settled)?);
         let is_table = matches!(origin, Origin::Table(_));
         if !is_table {
             log_applied(&engine.apply(SOURCE, loaded)?);

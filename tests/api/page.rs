@@ -47,7 +47,7 @@ fn wobble(seed: u64) -> u32 {
 }
 
 /// Logs in as a person does.
-fn log_in(browser: &Browser) {
+pub fn log_in(browser: &Browser) {
     browser.open("/");
     assert_eq!(browser.run("return location.pathname"), "/login");
     browser.keys("admin\u{e004}s3cret\u{e007}");
@@ -68,6 +68,7 @@ async fn every_page_and_action_works_by_mouse_and_keyboard_in_light_dark_and_on_
         list(&browser);
         one_monitor(&browser);
         incidents(&browser);
+        settings(&browser);
         changes(&browser);
         looks(&browser);
         browser.open("/");
@@ -204,6 +205,43 @@ fn incidents(browser: &Browser) {
     browser.until("its monitor", "return location.pathname.startsWith('/monitors/')");
 }
 
+fn settings(browser: &Browser) {
+    browser.open("/settings");
+    let text = browser.text("main");
+    for shown in ["127.0.0.1:8787", "No window is planned.", "Nothing is public", "good"] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    browser.click("[aria-label='Send a test over good']");
+    browser.until(
+        "it is delivered",
+        "return document.querySelector('tr .note').innerText.startsWith('Delivered in ')",
+    );
+    browser.click("[aria-label='Send a test over bad']");
+    browser.until(
+        "its refusal is told",
+        "return (document.querySelector('tr .v-down')?.innerText ?? '') !== ''",
+    );
+    browser.forget_log();
+    browser.click(".panel-head .button");
+    browser.run("document.querySelector('dialog [name=name]').value = 'grafana <b>'");
+    browser.picture("token-add-light");
+    browser.click("dialog [type=submit]");
+    browser.until(
+        "the token is shown",
+        "return document.querySelector('dialog pre')?.innerText.startsWith('eng_') ?? false",
+    );
+    browser.click("dialog .primary");
+    browser.picture("settings-light");
+    browser.click("[aria-label='Revoke grafana <b>']");
+    browser.click("dialog [type=submit]");
+    browser.until(
+        "it is gone",
+        "return !document.querySelector('main').innerText.includes('grafana')
+            && document.querySelector('dialog') === null",
+    );
+    browser.assert_clean("settings");
+}
+
 fn changes(browser: &Browser) {
     browser.open("/monitors");
     browser.click(".button.primary");
@@ -255,6 +293,7 @@ fn looks(browser: &Browser) {
         ("/monitors", "monitors"),
         ("/monitors/9", "monitor-down"),
         ("/incidents", "incidents"),
+        ("/settings", "settings"),
     ];
     browser.prefer("dark");
     for (path, name) in pages {

@@ -15,7 +15,7 @@ use crate::scene;
 use crate::v1::Away;
 
 /// The pages of a file with these `status_pages` and `maintenance`.
-fn configure(api: &Api, text: &str) {
+pub fn configure(api: &Api, text: &str) {
     let text = format!("monitors:\n{text}");
     let loaded = Loaded::parse("m.yaml".into(), &text, &mut Interner::default()).unwrap();
     api.pages.set(&loaded.status_pages, &loaded.maintenance);
