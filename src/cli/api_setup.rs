@@ -161,12 +161,13 @@ fn probing(settled: &Settled) -> Result<Probing, SetupError> {
         }
     }
     let (roots, egress) = (settled.roots.clone(), settled.egress.clone());
+    let policy = egress.clone();
     let start = move || {
         let prober = Prober::start(roots.as_deref(), egress.clone());
         let prober = prober.map_err(|error| error.to_string())?;
         Ok(Box::new(prober) as Box<dyn Probe>)
     };
-    Ok(Probing::new(modules, start))
+    Ok(Probing::new(modules, policy, start))
 }
 
 /// The original's main log: `logs/log_main.txt` in the current folder, where no other is named.

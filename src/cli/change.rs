@@ -22,7 +22,6 @@ use crate::config::Loaded;
 use crate::ids::MonitorId;
 use crate::limits::{API_BULK_ROWS, FLEET_READ_ROWS, REMOTE_ANSWER_BYTES_MAX};
 use crate::monitor::row::Interner;
-use crate::store::{OpenReader, SqliteFolder};
 
 /// What to change.
 #[derive(Debug, Subcommand)]
@@ -129,7 +128,7 @@ fn change(command: &MonitorsCommand) -> Result<String, Refusal> {
         MonitorsCommand::Resume(args) => each(args, "POST", "/resume", "checked again"),
         MonitorsCommand::Run(args) => check_now(args),
         MonitorsCommand::Import(args) => import(&Remote::of(&(&args.remote).into())?, &args.file),
-        MonitorsCommand::Export { data_dir } => export(&look::folder(data_dir)),
+        MonitorsCommand::Export { data_dir } => export(data_dir),
     }
 }
 
@@ -286,8 +285,8 @@ impl Sums {
     }
 }
 
-fn export(folder: &Path) -> Result<String, Refusal> {
-    let mut reader = SqliteFolder(folder.to_owned()).open().map_err(failed)?;
+fn export(data_dir: &Option<PathBuf>) -> Result<String, Refusal> {
+    let mut reader = look::reader(data_dir).map_err(failed)?;
     let mut out = io::stdout().lock();
     let mut from = MonitorId(0);
     loop {

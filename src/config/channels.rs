@@ -258,7 +258,11 @@ impl ChannelSpec {
         let kind = map.get("type").and_then(String::read).unwrap_or_default();
         let name = keys.text("name").unwrap_or_else(|| kind.clone());
         let tags = keys.list("tags");
-        let remind = keys.duration("remind").map_or(Remind::Never, Remind::Every);
+        let usual = match kind.as_str() {
+            "alertmanager" => Remind::Every(crate::limits::ALERTMANAGER_REPEAT_MS),
+            _ => Remind::Never,
+        };
+        let remind = keys.duration("remind").map_or(usual, Remind::Every);
         let group = keys.flag("group");
         let way = way(&mut keys, &kind, &name);
         keys.refuse_others();

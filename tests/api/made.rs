@@ -33,6 +33,7 @@ use engine::metrics::page::Page;
 use engine::metrics::snapshot::Published;
 use engine::metrics::streaks::Streaks;
 use engine::monitor::{About, Kind};
+use engine::net::egress::Egress;
 use engine::sample::{CheckResult, Code, Marks, Sample, SampleBatch, Transition, Verdict, Words};
 use engine::store::spool::Spool;
 use engine::store::{
@@ -190,7 +191,9 @@ impl Api {
         let pages: Arc<Pages> = Arc::default();
         let setup = Setup {
             histograms,
-            probing: Probing::new(Modules::standard(), || Err("not in this test".to_owned())),
+            probing: Probing::new(Modules::standard(), Egress::Public, || {
+                Err("not in this test".to_owned())
+            }),
             tail,
             status: Arc::clone(&pages),
             started: Arc::new(started()),

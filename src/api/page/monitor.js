@@ -6,7 +6,7 @@ import { empty, h, link, panel, tags, verdict } from "/assets/dom.js";
 import { edit, remove } from "/assets/edit.js";
 import { ago, clock, count, day, duration, micros, percent, stamp } from "/assets/format.js";
 
-const RANGES = [["1 h", 3_600_000], ["24 h", 86_400_000], ["7 d", 7 * 86_400_000]];
+const RANGES = [["1 h", 3_600_000], ["24 h", 86_400_000], ["7 d", 7 * 86_400_000], ["30 d", 30 * 86_400_000], ["90 d", 90 * 86_400_000]];
 const PHASES = [["resolve", "name to address"], ["connect", "connect"], ["tls", "TLS handshake"], ["wait", "wait for the first byte"], ["transfer", "transfer"]];
 const STEPS = 120;
 const LIVE_EVERY_MS = 3_000;

@@ -53,6 +53,8 @@ mod overview;
 
 pub mod probe;
 
+mod probe_dns;
+
 mod rate;
 
 mod readers;
