@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::alert::Alerts;
 use crate::api::v1::status::Pages;
@@ -98,6 +98,8 @@ impl Run<'_> {
     fn run(self, loaded: Loaded, interner: &mut Interner) -> Result<(), Refusal> {
         let Run { args, style, origin, backend, settled, logs } = self;
         let options = options(&settled, backend)?;
+        // Before the address, which the same engine has: its name says more.
+        Instance::look(&settled.lock_file()).map_err(unfit)?;
         let listen = Listener::bind(settled.listen).map_err(unfit)?;
         let address = listen.address().map_err(unfit)?;
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
@@ -131,13 +133,12 @@ impl Run<'_> {
         let watched = matches!(&origin, Origin::Demo(..));
         let watch = || Feed::start(&options.data_dir, address, engine.published(), style.clone());
         let mut feed = watched.then(watch).transpose().map_err(failed)?;
-        let until = args.duration.map(|duration| std::time::Instant::now() + duration);
+        let until = args.duration.map(|duration| Instant::now() + duration);
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
             let asked = asked_to_stop.load(Ordering::Relaxed);
             let silent = alerts.as_ref().is_some_and(Alerts::is_finished);
-            let ended = until.is_some_and(|until| std::time::Instant::now() >= until);
-            watched || asked || silent || ended
+            watched || asked || silent || until.is_some_and(|until| Instant::now() >= until)
         };
         let pages = Arc::clone(&served.v1.status);
         let reloads = Arc::new(Reloads::default());
@@ -153,16 +154,10 @@ impl Run<'_> {
         served.alerts = alerts.as_ref().map(Alerts::counters);
         let control = Control { started, reload, changes: inbox, stop, histograms, reloads };
         let ended = control::run(engine, listen, served, control);
-        if let Some(rows) = rows {
-            rows.stop();
-        }
         // After the engine: its last changes go into the outbox too.
-        if let Some(alerts) = alerts {
-            alerts.stop();
-        }
-        if let Some(feed) = feed {
-            feed.end();
-        }
+        rows.into_iter().for_each(feed::Feed::stop);
+        alerts.into_iter().for_each(Alerts::stop);
+        feed.into_iter().for_each(Feed::end);
         ended.map_err(failed)
     }
 }
@@ -220,6 +215,7 @@ impl Filler<'_> {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
         served.v1.status.set(&loaded.status_pages, &loaded.maintenance);
+        served.v1.started = Arc::new(api_setup::started(&loaded.channels, settled)?);
         let is_table = matches!(origin, Origin::Table(_));
         if !is_table {
             log_applied(&engine.apply(SOURCE, loaded)?);

@@ -165,6 +165,26 @@ pub enum Way {
     },
 }
 
+impl Way {
+    /// The word of its type.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Way::Webhook { .. } => "webhook",
+            Way::Telegram { .. } => "telegram",
+            Way::Mail { .. } => "email",
+            Way::Command { .. } => "command",
+            Way::Alertmanager { .. } => "alertmanager",
+            Way::Slack(_) => "slack",
+            Way::Discord(_) => "discord",
+            Way::Teams(_) => "teams",
+            Way::PagerDuty { .. } => "pagerduty",
+            Way::Opsgenie { .. } => "opsgenie",
+            Way::Ntfy { .. } => "ntfy",
+            Way::Firebase { .. } => "firebase",
+        }
+    }
+}
+
 /// How an ongoing outage is told again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Remind {

@@ -47,6 +47,8 @@ mod retain;
 
 mod hourly;
 
+mod sum_up;
+
 mod metrics;
 
 pub mod reader;
@@ -117,8 +119,9 @@ impl PgStore {
     fn states(&mut self, only: Option<Vec<i64>>) -> Result<HashMap<MonitorId, State>, StoreError> {
         self.runtime.block_on(self.link.transaction(async |work| {
             let sql = "SELECT m.id, s.verdict, s.since_ms, s.code, s.streak
-                       FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
-                       WHERE NOT m.removed AND ($1 IS NULL OR m.id = ANY($1)) AND m.id > $2
+                       FROM engine.watched_of($1) m
+                       LEFT JOIN engine.state s ON s.monitor_id = m.id
+                       WHERE NOT m.removed AND m.id > $2
                        ORDER BY m.id LIMIT $3";
             let mut states = HashMap::new();
             let mut last = i64::MIN;
@@ -255,6 +258,9 @@ impl Store for PgStore {
         runtime.block_on(async {
             metrics.write(link, now_ms).await?;
             if let Some(done) = compactor.slice(link, now_ms).await? {
+                return Ok(done);
+            }
+            if let Some(done) = sum_up::slice(link, now_ms).await? {
                 return Ok(done);
             }
             if hourly::slice(link, now_ms).await? {
