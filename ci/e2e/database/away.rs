@@ -108,7 +108,8 @@ impl Place {
     /// Waits until so many monitors of a file have that many results each.
     fn wait_results(&self, monitors: u64, results: u64) {
         let sql = format!(
-            "SELECT count(*) FROM engine.state WHERE count_up >= {results} AND monitor_id >= 1::bigint << 40"
+            "SELECT count(*) FROM engine.state
+             WHERE count_up >= {results} AND monitor_id >= 1::bigint << 40"
         );
         eventually("results of each", || (self.number(&sql) >= monitors).then_some(()));
     }
