@@ -219,6 +219,9 @@ pub const ALERT_DAILY_MS: u64 = 86_040_000;
 pub const ALERT_SEND_MS: u64 = 10_000;
 /// Deadline of one delivery by Telegram, in milliseconds: the original's.
 pub const ALERT_TELEGRAM_MS: u64 = 15_000;
+/// An ongoing outage is told to Alertmanager again after this time, in milliseconds: it keeps no
+/// alerts over a restart of its own.
+pub const ALERTMANAGER_REPEAT_MS: u64 = 300_000;
 /// Deadline of one mail, in milliseconds: the original's.
 pub const ALERT_MAIL_MS: u64 = 30_000;
 /// Bytes that are read of a receiver's answer.
@@ -420,6 +423,15 @@ pub const LANE_BITS: u32 = 15;
 /// than the results themselves; readers unpack the head rows of this time for each lane they show,
 /// 10 ms at 60 s intervals.
 pub const STATES_EVERY_MS: u64 = 60_000;
+/// Monitors whose sums of an hour share a blob, as a power of two: 128. A quarter of a year of one
+/// monitor is then 2,160 blobs of 1.5 KiB.
+pub const HOUR_GROUP_BITS: u32 = 7;
+/// Age of the sums of an hour, in milliseconds: 90 days take half the room
+/// of 7 days of results.
+pub const HOURS_AGE_MS: u64 = 90 * 24 * 3_600 * 1_000;
+/// Longest history that is made of single results, in milliseconds: 2 days. A longer one is made
+/// of hours, since each day of results takes 288 chunks.
+pub const API_HISTORY_EXACT_MS_MAX: u64 = 2 * 24 * 3_600 * 1_000;
 /// Results that one compaction slice takes at most, about 0.2 s of work; the rest of the window
 /// follows in further slices.
 pub const COMPACT_SAMPLES_MAX: usize = 250_000;
@@ -711,6 +723,9 @@ pub const API_READ_WAIT_MS: u64 = 5_000;
 /// Age up to which counts and map are given again, in milliseconds.
 pub const API_SHARED_MS: u64 = 1_000;
 
+/// Niceness of the control thread and of those that look things up for it: a third of the weight
+/// of a shard. Where they share a CPU, whoever looks must not make a check late.
+pub const CONTROL_NICE: i32 = 5;
 /// Tag of a monitor that always has metrics of its own.
 pub const STAR_TAG: &str = "starred";
 /// Monitors with metrics of their own where none are selected, in monitors; more are counted. An

@@ -6,6 +6,8 @@
 mod backend;
 #[path = "store/history.rs"]
 mod history;
+#[path = "store/hours.rs"]
+mod hours;
 #[path = "store/monitors.rs"]
 mod monitors;
 #[path = "store/original.rs"]

@@ -126,9 +126,10 @@ impl Engine {
     ) -> Result<Vec<MonitorId>, StoreError> {
         let mut listed = IdSet::default();
         ids.iter().flatten().for_each(|id| listed.insert(*id));
+        let readers = &self.readers;
         let find = || {
             let mut others = Vec::new();
-            pages(&mut *self.readers.open()?, source, |rows| {
+            pages(&mut *readers.open()?, source, |rows| {
                 let gone = rows.iter().map(|row| row.id).filter(|id| !listed.contains(*id));
                 others.extend(gone);
                 Ok::<(), StoreError>(())

@@ -151,6 +151,7 @@ A program sends it as `Authorization: Bearer eng_…`; /api/v1/openapi.json says
 pub const HIST: &str = "\
 Examples:
   engine hist show                                    # of the running engine, since its start
+  engine hist show --monitor shop --from 30d          # of one monitor, from the stored hours
   engine hist show --subject ping_web --measure total
   engine hist show hist/intervals.hlog --by-shard
   engine hist dump --dir hist                         # .hlog, .hgrm, .json and .svg

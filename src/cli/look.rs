@@ -19,10 +19,13 @@ use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::env::Env;
 use crate::env::original::Original;
+use crate::hist::Series;
 use crate::ids::MonitorId;
+use crate::metrics::latency::durations;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Wanted};
+use crate::store::hours::{Hour, hour_start};
 use crate::store::view::{Filter, Incident, Range, Results};
 use crate::store::{OpenReader, PgServer, Read, SqliteFolder, StoreError};
 
@@ -50,7 +53,7 @@ pub(super) fn folder(asked: &Option<PathBuf>) -> PathBuf {
 
 /// A reader of the store of a start from here: the server that the environment names, unless a data
 /// folder with a file of its own is asked for.
-fn reader(asked: &Option<PathBuf>) -> Result<Box<dyn Read + Send>, String> {
+pub(super) fn reader(asked: &Option<PathBuf>) -> Result<Box<dyn Read + Send>, String> {
     let folder = folder(asked);
     let env = Env::of_process(false).unwrap_or_default();
     let original = Original::read(&env, 1)?;
@@ -132,6 +135,29 @@ fn results_page(args: &ResultsArgs) -> Result<ResultsPage, String> {
     let Results { results, damaged } = reader.results(monitor, &range).map_err(text)?;
     let evidence = reader.evidence(monitor).map_err(text)?;
     Ok(ResultsPage { id: monitor.0, name: args.monitor.clone(), results, evidence, damaged })
+}
+
+/// The response times of one monitor over the hours from one time to another, added up.
+pub(super) fn hours_of(
+    data_dir: &Option<PathBuf>,
+    name: &str,
+    from_ms: u64,
+    to_ms: u64,
+) -> Result<Series, String> {
+    let text = |error: StoreError| error.to_string();
+    let mut reader = reader(data_dir)?;
+    let monitor = find(reader.as_mut(), name)?;
+    let from_ms = hour_start(from_ms);
+    let found = reader.hours(monitor, from_ms, to_ms).map_err(text)?;
+    if let Some(damaged) = found.damaged.first() {
+        return Err(format!("not readable: {damaged}"));
+    }
+    let mut durations = durations();
+    for (micros, count) in found.hours.values().flat_map(Hour::times) {
+        durations.saturating_record_n(u64::from(micros), u64::from(count));
+    }
+    let length_ms = to_ms.saturating_sub(from_ms);
+    Ok(Series { tag: format!("monitor-{monitor}:total"), from_ms, length_ms, durations })
 }
 
 /// Shows times of being down.

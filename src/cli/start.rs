@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::alert::Alerts;
 use crate::api::v1::status::Pages;
@@ -27,7 +27,7 @@ use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::control::histograms::{Histograms, Plan};
 use crate::control::{self, Control, Listener, Served};
-use crate::feed;
+use crate::feed::{self, slices::Ours};
 use crate::logs::Logs;
 use crate::messages::{Changes, changes};
 use crate::metrics::delta::DeltaTimes;
@@ -108,7 +108,9 @@ impl Run<'_> {
             .map_err(|error| if error.is_passing() { failed(error) } else { unfit(error) })?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
         let readers = options.backend.readers(&options.data_dir);
-        let alerts = match alerting::begin(channels, &settled, readers, &mut engine) {
+        let ours = Ours::default();
+        let rows = matches!(origin, Origin::Table(_)).then(|| ours.clone());
+        let alerts = match alerting::begin(channels, &settled, readers, &mut engine, rows) {
             Ok(alerts) => alerts,
             Err(error) => return Err(unfit(ended_early(engine, error))),
         };
@@ -120,6 +122,7 @@ impl Run<'_> {
             logs,
             changes,
             histograms: histograms.shared(),
+            ours,
         };
         let filled = filler.fill(&mut engine, &origin, loaded, interner, &asked_to_stop);
         let Filled { mut served, rows, mut lacks_added } = match filled {
@@ -130,15 +133,12 @@ impl Run<'_> {
         let watched = matches!(&origin, Origin::Demo(..));
         let watch = || Feed::start(&options.data_dir, address, engine.published(), style.clone());
         let mut feed = watched.then(watch).transpose().map_err(failed)?;
-        let until = args.duration.map(|duration| std::time::Instant::now() + duration);
+        let until = args.duration.map(|duration| Instant::now() + duration);
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
             let asked = asked_to_stop.load(Ordering::Relaxed);
             let silent = alerts.as_ref().is_some_and(Alerts::is_finished);
-            watched
-                || asked
-                || silent
-                || until.is_some_and(|until| std::time::Instant::now() >= until)
+            watched || asked || silent || until.is_some_and(|until| Instant::now() >= until)
         };
         let pages = Arc::clone(&served.v1.status);
         let reloads = Arc::new(Reloads::default());
@@ -194,6 +194,7 @@ struct Filler<'a> {
     logs: Option<&'a Logs>,
     changes: Changes,
     histograms: latency::Shared,
+    ours: Ours,
 }
 
 impl Filler<'_> {
@@ -206,7 +207,7 @@ impl Filler<'_> {
         interner: &mut Interner,
         stop: &Arc<AtomicBool>,
     ) -> Result<Filled, SetupError> {
-        let Filler { settled, options, logs, changes, histograms } = self;
+        let Filler { settled, options, logs, changes, histograms, ours } = self;
         let readers = options.backend.readers(&options.data_dir);
         let (stop, to_control) = (Arc::clone(stop), changes.clone());
         let mut served = api_setup::served(settled, engine, readers, stop, histograms, to_control)?;
@@ -214,6 +215,7 @@ impl Filler<'_> {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
         served.v1.status.set(&loaded.status_pages, &loaded.maintenance);
+        served.v1.started = Arc::new(api_setup::started(&loaded.channels, settled)?);
         let is_table = matches!(origin, Origin::Table(_));
         if !is_table {
             log_applied(&engine.apply(SOURCE, loaded)?);
@@ -236,7 +238,7 @@ impl Filler<'_> {
             only_polls: settled.only_polls,
             is_away: engine.is_away(),
         };
-        let links = feed::Links { store: engine.store(), changes, logs: logs.cloned() };
+        let links = feed::Links { store: engine.store(), changes, logs: logs.cloned(), ours };
         let rows = feed::Feed::start(wanted, links).map_err(SetupError::System)?;
         let counters = rows.counters();
         served.counts = Box::new(move || counters.by_name());

@@ -26,6 +26,8 @@ use crate::sample::SampleBatch;
 
 pub mod blob;
 
+pub mod hours;
+
 mod folder;
 
 pub mod cursor;
@@ -47,6 +49,8 @@ mod sync;
 mod slice;
 
 mod compact;
+
+mod sum_up;
 
 mod retain;
 
@@ -330,6 +334,8 @@ pub struct Maintained {
     pub samples_compacted: u64,
     /// Bytes of the chunks written.
     pub chunk_bytes: u64,
+    /// Monitors whose hour was summed up.
+    pub hours_written: u64,
     /// Chunks deleted for their age or for the size of the database.
     pub chunks_deleted: u64,
     /// Other rows deleted.

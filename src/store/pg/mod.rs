@@ -47,6 +47,8 @@ mod retain;
 
 mod hourly;
 
+mod sum_up;
+
 mod metrics;
 
 pub mod reader;
@@ -256,6 +258,9 @@ impl Store for PgStore {
         runtime.block_on(async {
             metrics.write(link, now_ms).await?;
             if let Some(done) = compactor.slice(link, now_ms).await? {
+                return Ok(done);
+            }
+            if let Some(done) = sum_up::slice(link, now_ms).await? {
                 return Ok(done);
             }
             if hourly::slice(link, now_ms).await? {

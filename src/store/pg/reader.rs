@@ -8,16 +8,17 @@ use std::collections::HashMap;
 use jiff::tz::TimeZone;
 use tokio::runtime::{Builder, Runtime};
 
+use super::super::hours::{HOUR_MS, hour_start};
 use super::super::reader::{Found, limit, windows};
 use super::super::view::{
-    CertView, ChannelRow, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Owner,
-    Range, Read, Results, TransitionView, Watched, Written,
+    CertView, ChannelRow, Counts, Evidence, Filter, Hours, Incident, MonitorView, OpenReader,
+    Owner, Range, Read, Results, TransitionView, Watched, Written,
 };
 use super::super::{StoreError, signed, unsigned};
 use super::{is_item, schema, small};
 use crate::clock::wall_millis;
 use crate::ids::MonitorId;
-use crate::limits::{GROUP_BITS, LANE_BITS, PG_READ_MS_MAX, WINDOW_MS};
+use crate::limits::{GROUP_BITS, HOUR_GROUP_BITS, LANE_BITS, PG_READ_MS_MAX, WINDOW_MS};
 use crate::monitor::{Kind, address};
 use crate::pg::{PgOptions, Row, Session, Type, Value};
 use crate::sample::{Code, Marks, Verdict};
@@ -228,6 +229,26 @@ impl Read for PgReader {
             chunk_results(session, &mut found, monitor, range).await?;
             set_aside(session, &mut found, monitor, range).await?;
             Ok(found.results())
+        })
+    }
+
+    fn hours(&mut self, monitor: MonitorId, from_ms: u64, to_ms: u64) -> Result<Hours, StoreError> {
+        let range = Range { from_ms, to_ms: to_ms.saturating_add(HOUR_MS - 1), limit: usize::MAX };
+        self.within(async |session| {
+            let mut found = Found::new(monitor, &range);
+            head_results(session, &mut found, monitor, &range).await?;
+            unsummed_results(session, &mut found, monitor, &range).await?;
+            set_aside(session, &mut found, monitor, &range).await?;
+            let mut found = found.hours();
+            let [grp, from, to] = [monitor.0 >> HOUR_GROUP_BITS, from_ms, to_ms].map(signed);
+            let values =
+                [(&grp as _, Type::INT8), (&from as _, Type::INT8), (&to as _, Type::INT8)];
+            let sql = "SELECT t0, data FROM engine.hour_sum
+                       WHERE grp = $1 AND t0 BETWEEN $2 AND $3";
+            for row in session.query(sql, &values).await? {
+                found.add(monitor, unsigned(row.get(0)), row.get(1));
+            }
+            Ok(found)
         })
     }
 
@@ -445,6 +466,26 @@ async fn chunk_results(
             return Ok(());
         }
     }
+}
+
+/// Results in chunks that are not in the sums of their hour.
+async fn unsummed_results(
+    session: &Session,
+    found: &mut Found,
+    monitor: MonitorId,
+    range: &Range,
+) -> Result<(), StoreError> {
+    let grp = monitor.0 >> GROUP_BITS;
+    let ends = [grp, hour_start(range.from_ms), range.to_ms.min(i64::MAX as u64)].map(signed);
+    let values = ends.each_ref().map(|number| (number as _, Type::INT8));
+    let sql = "SELECT c.t0, c.part, c.data FROM engine.unsummed u
+               JOIN engine.chunk c ON c.id = u.chunk
+               WHERE u.grp = $1 AND u.t0 BETWEEN $2 AND $3";
+    for row in session.query(sql, &values).await? {
+        let (t0, part): (i64, i32) = (row.get(0), row.get(1));
+        found.add(grp << GROUP_BITS, t0, row.get(2), || format!("chunk {grp} {t0} {part}"));
+    }
+    Ok(())
 }
 
 /// Head rows of this monitor's lane that an engine has set aside as damaged.
