@@ -21,7 +21,7 @@ use crate::api::v1;
 use crate::api::v1::fleet::Fleet;
 use crate::boot::{Engine, EngineError};
 use crate::clock::wall_millis;
-use crate::limits::DRAIN_MS_MAX;
+use crate::limits::{ANSWERS_STOP_MS, CONTROL_NICE, DRAIN_MS_MAX};
 use crate::messages::{Change, ChangeInbox, Pending};
 use crate::metrics::delta::DeltaTimes;
 use crate::metrics::page::{Counts, Page, Reloads};
@@ -112,6 +112,13 @@ pub struct Served {
     pub alerts: Option<Arc<AlertCounters>>,
 }
 
+/// Gives the calling thread less weight than shards have. Lowering it needs no right.
+fn give_way() {
+    if let Err(error) = rustix::process::setpriority_process(None, CONTROL_NICE) {
+        tracing::warn!(%error, "the control thread competes with the checks");
+    }
+}
+
 /// Runs the control thread until the engine has stopped, for whatever reason.
 ///
 /// # Errors
@@ -123,7 +130,11 @@ pub fn run(
     served: Served,
     mut control: Control<impl FnMut(), impl FnMut(&mut Engine), impl FnMut() -> bool>,
 ) -> Result<(), ControlError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    give_way();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .on_thread_start(give_way)
+        .build()?;
     let fleet = Arc::clone(&served.v1.fleet);
     let ended = runtime.block_on(async {
         let (of_store, of_api) = (engine.store_counts(), Arc::clone(&served.v1.counters));
@@ -155,6 +166,8 @@ pub fn run(
     // Threads that are left end here, and what is known is recorded, whatever went wrong before.
     let finished = engine.finish();
     control.histograms.end();
+    // Somebody may still be reading a large table for an answer that nobody waits for.
+    runtime.shutdown_timeout(Duration::from_millis(ANSWERS_STOP_MS));
     ended?;
     Ok(finished?)
 }
@@ -235,6 +248,9 @@ async fn watch(
             Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
                 engine.turn()?;
+                if engine.takes_again() {
+                    (control.reload)(engine);
+                }
                 control.histograms.turn();
                 if let Some(failure) = engine.failure() {
                     return Err(failure.into());

@@ -99,6 +99,15 @@ pub const CONNECT_ADDRESSES_MAX: usize = 8;
 /// Shortest time one of several addresses is given to connect, in milliseconds: a round trip round
 /// the world, as RFC 8305 section 5 waits before the next one.
 pub const CONNECT_SHARE_MS_MIN: u64 = 250;
+/// Longest time that a connection is kept without an exchange, in milliseconds: less than the 75 s
+/// after which nginx closes one, and NAT on the way forgets it.
+pub const CONNECTION_IDLE_MS_MAX: u64 = 65_000;
+/// Longest interval of a monitor that keeps its connection, in milliseconds: a longer one would
+/// find it closed each time.
+pub const KEEP_ALIVE_INTERVAL_MS_MAX: u64 = 60_000;
+const _: () = assert!(KEEP_ALIVE_INTERVAL_MS_MAX < CONNECTION_IDLE_MS_MAX);
+/// TLS sessions that a shard keeps, in sessions of about 4 KiB: 64 MiB at most.
+pub const TLS_SESSIONS_MAX: usize = 16_384;
 /// Commands that a shard takes in one turn, of up to `COMMAND_MONITORS_MAX` monitors each: the
 /// sockets are looked at in between.
 pub const COMMANDS_PER_TURN_MAX: usize = 8;
@@ -210,6 +219,9 @@ pub const ALERT_DAILY_MS: u64 = 86_040_000;
 pub const ALERT_SEND_MS: u64 = 10_000;
 /// Deadline of one delivery by Telegram, in milliseconds: the original's.
 pub const ALERT_TELEGRAM_MS: u64 = 15_000;
+/// An ongoing outage is told to Alertmanager again after this time, in milliseconds: it keeps no
+/// alerts over a restart of its own.
+pub const ALERTMANAGER_REPEAT_MS: u64 = 300_000;
 /// Deadline of one mail, in milliseconds: the original's.
 pub const ALERT_MAIL_MS: u64 = 30_000;
 /// Bytes that are read of a receiver's answer.
@@ -411,6 +423,15 @@ pub const LANE_BITS: u32 = 15;
 /// than the results themselves; readers unpack the head rows of this time for each lane they show,
 /// 10 ms at 60 s intervals.
 pub const STATES_EVERY_MS: u64 = 60_000;
+/// Monitors whose sums of an hour share a blob, as a power of two: 128. A quarter of a year of one
+/// monitor is then 2,160 blobs of 1.5 KiB.
+pub const HOUR_GROUP_BITS: u32 = 7;
+/// Age of the sums of an hour, in milliseconds: 90 days take half the room
+/// of 7 days of results.
+pub const HOURS_AGE_MS: u64 = 90 * 24 * 3_600 * 1_000;
+/// Longest history that is made of single results, in milliseconds: 2 days. A longer one is made
+/// of hours, since each day of results takes 288 chunks.
+pub const API_HISTORY_EXACT_MS_MAX: u64 = 2 * 24 * 3_600 * 1_000;
 /// Results that one compaction slice takes at most, about 0.2 s of work; the rest of the window
 /// follows in further slices.
 pub const COMPACT_SAMPLES_MAX: usize = 250_000;
@@ -580,9 +601,13 @@ pub const HIST_INTERVAL_MS: std::ops::RangeInclusive<u64> = 1_000..=24 * 3_600 *
 /// Longest answer about histograms that is read, in bytes: 64 shards with every type fill 20 MB.
 pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
 
-/// Longest wait for one host of a PostgreSQL server to take a connection, in milliseconds; as long
-/// again for logging in.
+/// Longest wait for one host of a PostgreSQL server to take a connection and to let us in, in
+/// milliseconds.
 pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// How long a stop waits for answers of the API that are being made, in milliseconds.
+pub const ANSWERS_STOP_MS: u64 = 1_000;
+/// Time from an attempt to apply monitors without the database to the next, in milliseconds.
+pub const APPLY_AGAIN_MS: u64 = 2_000;
 /// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a
 /// stopped process, a frozen disk) counts as away after this.
 pub const PG_STATEMENT_MS_MAX: u64 = 8_000;
@@ -698,6 +723,9 @@ pub const API_READ_WAIT_MS: u64 = 5_000;
 /// Age up to which counts and map are given again, in milliseconds.
 pub const API_SHARED_MS: u64 = 1_000;
 
+/// Niceness of the control thread and of those that look things up for it: a third of the weight
+/// of a shard. Where they share a CPU, whoever looks must not make a check late.
+pub const CONTROL_NICE: i32 = 5;
 /// Tag of a monitor that always has metrics of its own.
 pub const STAR_TAG: &str = "starred";
 /// Monitors with metrics of their own where none are selected, in monitors; more are counted. An
@@ -735,6 +763,9 @@ pub const FEED_ROUND_MS: u64 = 1_000;
 /// Time between two steps of the sweep where the table tells of its changes, in milliseconds: what
 /// it cannot tell (a trigger that is switched off) is found all the same.
 pub const FEED_SWEEP_MS: u64 = 30_000;
+/// Longest wait to hear what another session tells, in milliseconds: where nothing comes, a pooler
+/// is in between.
+pub const FEED_HELLO_MS: u64 = 2_000;
 /// How long changes that come together are gathered, in milliseconds.
 pub const FEED_GATHER_MS: u64 = 50;
 

@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Validate(validate) => look::validate(validate),
         Command::Monitors(monitors) => look::monitors(monitors, &style),
         Command::Results(results) => look::results(results, &style),
+        Command::Incidents(incidents) => look::incidents(incidents, &style),
         Command::Token(args) => token::run(args, &style),
         Command::Alert(alert) => alerting::run(alert, &style),
         Command::Import(args) => import::run(args, &style),

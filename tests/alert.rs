@@ -6,12 +6,16 @@ mod bench;
 mod canaries;
 #[path = "alert/delivery.rs"]
 mod delivery;
+#[path = "alert/firebase.rs"]
+mod firebase;
 #[path = "alert/marks.rs"]
 mod marks;
 #[path = "alert/originals.rs"]
 mod originals;
 #[path = "alert/post.rs"]
 mod post;
+#[path = "alert/receivers.rs"]
+mod receivers;
 #[path = "alert/recorder.rs"]
 mod recorder;
 #[path = "alert/secure.rs"]

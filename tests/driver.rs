@@ -6,6 +6,8 @@ mod addresses;
 mod bench;
 #[path = "driver/deadlines.rs"]
 mod deadlines;
+#[path = "driver/keeping.rs"]
+mod keeping;
 #[path = "driver/local_faults.rs"]
 mod local_faults;
 #[path = "driver/name_server.rs"]

@@ -102,7 +102,7 @@ fn the_database_is_named_by_type_and_parts() {
     let legacy = original(&[("DB_TYPE", "legacy"), ("DB_HOST", "old"), ("POSTGRES_HOST", "new")]);
     assert!(legacy.database.unwrap().to_string().contains("@old:5432/"));
     let url = original(&[("DATABASE_URL", "postgres://u:p@h/d"), ("DB_TYPE", "postgresql")]);
-    assert_eq!(url.database.unwrap().to_string(), "postgres://***@h/d");
+    assert_eq!(url.database.unwrap().to_string(), "postgres://u:***@h/d");
     assert_eq!(original(&[("DB_TYPE", "sqlite")]).database, Some(Database::Sqlite));
     assert_eq!(original(&[]).database, None);
     for bad in [("DB_TYPE", "mysql"), ("DATABASE_URL", "mysql://h/d")] {

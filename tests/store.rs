@@ -6,6 +6,8 @@
 mod backend;
 #[path = "store/history.rs"]
 mod history;
+#[path = "store/hours.rs"]
+mod hours;
 #[path = "store/monitors.rs"]
 mod monitors;
 #[path = "store/original.rs"]
@@ -20,6 +22,9 @@ mod server;
 mod sqlite_file;
 #[path = "store/states.rs"]
 mod states;
+
+#[path = "store/timescale.rs"]
+mod timescale;
 #[path = "store/words.rs"]
 mod words;
 

@@ -65,7 +65,7 @@ fn saturated(name: &str, exchange: Exchange, targets: &[SocketAddr]) {
     for _ in 0..ROUNDS {
         reference.push(reference_cost(|| {
             let goals = goals(exchange, targets);
-            Client::new(PARALLEL, None).unwrap().run(&goals, REFERENCE_CHECKS).unwrap();
+            Client::new(PARALLEL, None, None).unwrap().run(&goals, REFERENCE_CHECKS).unwrap();
             REFERENCE_CHECKS
         }));
         engine.push(engine_cost(&monitors(exchange, targets, 40_000, 1_000)));
@@ -86,7 +86,7 @@ fn paced(rate: usize, targets: &[SocketAddr]) {
 fn paced_reference(rate: usize, targets: &[SocketAddr]) -> usize {
     const TICK: Duration = Duration::from_millis(10);
     let goals = goals(Exchange::Http, targets);
-    let mut client = Client::new(PARALLEL, None).unwrap();
+    let mut client = Client::new(PARALLEL, None, None).unwrap();
     let (start, mut done) = (Instant::now(), 0);
     for tick in 1..=300 {
         let due = rate * tick / 100;
@@ -148,8 +148,8 @@ fn monitors(
                 let tcp = TcpSpec { host, port, family: Family::Any, expect_closed: false };
                 (Kind::Tcp, ProbeSpec::Tcp(tcp))
             }
-            Exchange::Http | Exchange::Https => {
-                let tls = exchange == Exchange::Https;
+            Exchange::Http | Exchange::Https | Exchange::Kept | Exchange::Resumed => {
+                let tls = matches!(exchange, Exchange::Https | Exchange::Resumed);
                 let url = HttpUrl { tls, host, port, path: "/1k".into() };
                 let http = HttpSpec { url, options: Arc::clone(&options) };
                 (Kind::PingWeb, ProbeSpec::Http(Box::new(http)))

@@ -56,6 +56,17 @@ fn the_reference_does_the_same_exchanges_in_the_same_run() {
 }
 
 #[test]
+fn kept_connections_and_resumed_sessions_are_measured_beside_a_reference_that_keeps_them_too() {
+    for mix in ["http-keepalive", "https-resumed"] {
+        let (figures, _) = bench(mix, &["--quick"]);
+        assert_eq!(figures["ledger_balances"], true, "{figures:#}");
+        assert!(number(&figures, "up") > 0, "{figures:#}");
+        assert_eq!((number(&figures, "down"), number(&figures, "refused")), (0, 0), "{figures:#}");
+        assert!(figures["ratio_to_reference"].as_f64() > Some(0.0), "{figures:#}");
+    }
+}
+
+#[test]
 fn a_bench_on_a_server_records_there_and_leaves_nothing_behind() {
     let server = Cluster::shared();
     let url = server.url("postgres");

@@ -8,6 +8,9 @@ use engine::farm::{Behaviour, Farm};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
+mod away;
+mod many;
+
 use crate::harness::{BINARY, Engine, Said, command, eventually, text};
 
 /// The original's tables, as its own setup makes them.
@@ -100,7 +103,6 @@ fn a_start_in_the_originals_folder_goes_on_with_its_monitors_and_its_rows() {
     eventually("a good result of each", || (place.number(all) == 3_000).then_some(()));
     assert!(place.number("SELECT count_online FROM monitor_items WHERE id = 4") > 1_000);
 
-    // What its Grafana asks: buckets by user, the latest row of each, time limits.
     let latest = "SELECT count(*) FROM (SELECT DISTINCT ON (monitor_id) * FROM
         glx_monitor_v2.monitor_checks WHERE time > now() - interval '5 minutes'
         ORDER BY monitor_id, time DESC) AS latest WHERE status = 1 AND details IS NOT NULL
@@ -109,6 +111,7 @@ fn a_start_in_the_originals_folder_goes_on_with_its_monitors_and_its_rows() {
     let good = "SELECT count(*) FILTER (WHERE status = 1) FROM glx_monitor_v2.monitor_checks
         WHERE check_type = 'ping_web' AND response_time < 10000 AND message LIKE 'HTTP 200%'";
     assert!(place.number(good) >= 750);
+    its_grafana_finds_what_it_asks(&place);
 
     let said = place.ask(&["monitors", "--json", "--limit", "5000"]);
     assert_eq!(said.json().as_array().unwrap().len(), 3_000, "{}", said.err);
@@ -129,6 +132,38 @@ fn a_start_in_the_originals_folder_goes_on_with_its_monitors_and_its_rows() {
     let said = place.ask(&["stop", "--listen", &address]);
     assert_eq!(said.code, 0, "{said:?}");
     assert_eq!(engine.wait().code, 0);
+}
+
+/// The questions of the original's dashboards: buckets by user, good and bad checks, the latest row
+/// of each monitor in the last five minutes, times below ten seconds.
+fn its_grafana_finds_what_it_asks(place: &Place) {
+    // `time_bucket` is TimescaleDB's, which is not here: for whole minutes `date_bin` is the same.
+    place.sql(
+        "CREATE FUNCTION time_bucket(width interval, at timestamptz) RETURNS timestamptz
+         LANGUAGE sql AS $$ SELECT date_bin(width, at, 'epoch') $$",
+    );
+    let of_user = "FROM glx_monitor_v2.monitor_checks WHERE user_id = 3
+        AND time > now() - interval '1 hour'";
+    let buckets = format!(
+        "SELECT sum(good + bad) = sum(rows) AND max(good) > 0 AND min(bucket) > now() - '2 h'::interval
+         FROM (SELECT time_bucket('1 minute', time) AS bucket, count(*) AS rows,
+                   count(*) FILTER (WHERE status = 1) AS good,
+                   count(*) FILTER (WHERE status = -1) AS bad
+               {of_user} GROUP BY bucket ORDER BY bucket) AS buckets"
+    );
+    assert_eq!(place.sql(&buckets), "t");
+    let times = format!(
+        "SELECT string_agg(check_type, ' ' ORDER BY check_type) FROM
+             (SELECT check_type, avg(response_time) AS taken {of_user} AND response_time < 10000
+              GROUP BY check_type) AS times WHERE taken > 0"
+    );
+    assert_eq!(place.sql(&times), "open_port_tcp_then_error ping_icmp ping_web tcp");
+    let latest = "SELECT count(*), count(DISTINCT monitor_id), bool_and(message <> '') FROM
+        (SELECT DISTINCT ON (monitor_id) monitor_id, status, message, details
+         FROM glx_monitor_v2.monitor_checks WHERE user_id = 3
+             AND time > now() - interval '5 minutes' ORDER BY monitor_id, time DESC) AS latest";
+    let items = place.number("SELECT count(*) FROM monitor_items WHERE user_id = 3");
+    assert_eq!(place.sql(latest), format!("{items}|{items}|t"));
 }
 
 #[test]
@@ -243,9 +278,15 @@ fn a_start_without_the_database_checks_what_was_known_and_nothing_is_lost() {
 fn a_first_start_without_the_database_says_what_to_do() {
     let mut place = Place::new();
     place.cluster.stop_immediate();
-    let said = place.ask(&["start", "--listen", "127.0.0.1:0", "--data-dir", "data"]);
-    assert_eq!(said.code, 1, "{said:?}");
-    assert!(said.err.contains("127.0.0.1") && said.err.contains("refused"), "{said:?}");
+    let place_of = format!("postgres://postgres:***@127.0.0.1:{}/{NAME}", place.cluster.port());
+    let wanted =
+        [place_of.as_str(), "refused", "start it, or correct DATABASE_URL", "POSTGRES_HOST"];
+    for command in [&["start", "--listen", "127.0.0.1:0", "--data-dir", "data"][..], &["monitors"]]
+    {
+        let said = place.ask(command);
+        assert_eq!(said.code, 1, "{said:?}");
+        assert!(wanted.iter().all(|words| said.err.contains(words)), "{said:?}");
+    }
 }
 
 #[test]

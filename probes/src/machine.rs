@@ -55,4 +55,16 @@ pub trait Machine {
 
     /// The outcome, once, as soon as the exchange is over.
     fn poll_outcome(&mut self) -> Option<Outcome>;
+
+    /// True where the exchange is over and its connection can carry another one.
+    fn is_kept(&self) -> bool {
+        false
+    }
+
+    /// True where a failure may come from what was kept of an earlier exchange: a connection that
+    /// the target has closed meanwhile, a session that it does not know any more. A fresh exchange
+    /// has to tell.
+    fn is_doubtful(&self) -> bool {
+        false
+    }
 }

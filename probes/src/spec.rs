@@ -125,11 +125,14 @@ pub struct TlsOptions {
     pub server_name: Option<Box<str>>,
     /// Path of a PEM file with the roots to trust instead of the system's.
     pub ca_file: Option<Box<str>>,
+    /// True where a session of an earlier connection may be resumed (RFC 8446 §2.2): cheaper, and
+    /// the certificate is not shown again.
+    pub resume: bool,
 }
 
 impl Default for TlsOptions {
     fn default() -> Self {
-        TlsOptions { verify: true, server_name: None, ca_file: None }
+        TlsOptions { verify: true, server_name: None, ca_file: None, resume: false }
     }
 }
 
@@ -199,6 +202,8 @@ pub struct HttpOptions {
     pub needles: Box<[Box<str>]>,
     /// Texts of which none may be in the decoded body; looked for before `needles`.
     pub forbidden: Box<[Box<str>]>,
+    /// Keep the connection for the next exchange (RFC 9112 §9.3), where the answer allows it.
+    pub keep_alive: bool,
     /// Keep reason, header fields and final URL of good answers too.
     pub keep_detail: bool,
     /// How a handshake is done for `https`.
@@ -221,6 +226,7 @@ impl Default for HttpOptions {
             compression: true,
             needles: Box::default(),
             forbidden: Box::default(),
+            keep_alive: false,
             keep_detail: false,
             tls: TlsOptions::default(),
             family: Family::Any,

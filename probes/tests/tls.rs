@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use probes::outcome::CertFacts;
 use probes::spec::{Host, TlsOptions};
-use probes::tls::{Alpn, Policy, SetupError, Tls, TlsConfig, server_name};
+use probes::tls::{Alpn, Policy, Resume, SetupError, Tls, TlsConfig, server_name};
 use probes::{End, Failure, Machine, Nanos, Outcome, Phase, Timings};
 use proptest::prelude::*;
 use rcgen::{
@@ -152,7 +152,7 @@ fn probe(roots: &Arc<RootCertStore>, host: &str, policy: Policy, wall: u64) -> T
         Err(_) => Host::Name(host.into()),
     };
     let name = server_name(&host, &TlsOptions::default()).unwrap();
-    Tls::new(&config, name, policy, greeter(), Nanos(0), wall).unwrap()
+    Tls::new(&config, name, policy, greeter(), Nanos(0), wall, Resume::Never).unwrap()
 }
 
 /// How the bytes of the target travel to the probe.

@@ -24,8 +24,12 @@ const STEP: usize = 389;
 pub enum Mix {
     /// HTTP over a new connection for each check, 1 KiB answers
     Http,
+    /// The same over connections that are kept, many monitors on few targets
+    HttpKeepalive,
     /// HTTPS with a full handshake for each check, 1 KiB answers
     Https,
+    /// The same with sessions that are resumed
+    HttpsResumed,
     /// TCP connects
     Tcp,
     /// ICMP echoes
@@ -44,6 +48,9 @@ enum Sort {
     Http(Play),
     Https(Play),
 }
+
+/// Targets of the mix with kept connections: each has many monitors.
+const KEPT_TARGETS: usize = 500;
 
 use Sort::{Http, Https, Ping, Tcp};
 
@@ -69,7 +76,9 @@ impl Mix {
     pub fn name(self) -> &'static str {
         match self {
             Mix::Http => "http",
+            Mix::HttpKeepalive => "http-keepalive",
             Mix::Https => "https",
+            Mix::HttpsResumed => "https-resumed",
             Mix::Tcp => "tcp",
             Mix::Icmp => "icmp",
             Mix::Fleet => "fleet",
@@ -80,7 +89,9 @@ impl Mix {
     fn sorts(self) -> &'static [(Sort, usize)] {
         match self {
             Mix::Http => &[(Http(Play::Page), PARTS)],
+            Mix::HttpKeepalive => &[(Http(Play::Kept), PARTS)],
             Mix::Https => &[(Https(Play::Tls), PARTS)],
+            Mix::HttpsResumed => &[(Https(Play::TlsResumed), PARTS)],
             Mix::Tcp => &[(Tcp(Play::Open), PARTS)],
             Mix::Icmp => &[(Ping, PARTS)],
             Mix::Fleet => FLEET,
@@ -97,6 +108,11 @@ impl Mix {
             part -= share;
         }
         Ping
+    }
+
+    /// The address of a monitor.
+    fn target(self, number: usize) -> Ipv4Addr {
+        target(if self == Mix::HttpKeepalive { number % KEPT_TARGETS } else { number })
     }
 
     /// The share of checks that find their target bad while there is no outage, 0 to 1.
@@ -131,17 +147,19 @@ impl Mix {
                 Ping => return None,
                 Http(Play::Delayed | Play::Silent | Play::Tarpit) => return None,
                 Tcp(play) => (Exchange::Tcp, play),
+                Http(Play::Kept) => (Exchange::Kept, Play::Kept),
                 Http(play) => (Exchange::Http, play),
+                Https(Play::TlsResumed) => (Exchange::Resumed, Play::TlsResumed),
                 Https(play) => (Exchange::Https, play),
             };
-            let address = SocketAddr::from((target(number), places.port(play)));
+            let address = SocketAddr::from((self.target(number), places.port(play)));
             Some(Goal { exchange, address })
         };
         (0..PARTS).filter_map(goal).collect()
     }
 }
 
-/// The address of a monitor.
+/// One address of the farm after the other.
 pub fn target(number: usize) -> Ipv4Addr {
     Ipv4Addr::from(FIRST_TARGET + number as u32 % TARGETS)
 }
@@ -177,7 +195,7 @@ pub fn entries(mix: Mix, count: usize, places: &Places, common: &Common) -> Vec<
 }
 
 fn row(mix: Mix, number: usize, places: &Places, common: &Common) -> MonitorRow {
-    let ip = target(number);
+    let ip = mix.target(number);
     let at = |play: Play| format!("{ip}:{}", places.port(play));
     let (kind, target) = match mix.sort(number) {
         Ping => ("ping_icmp", ip.to_string()),
@@ -193,6 +211,8 @@ fn row(mix: Mix, number: usize, places: &Places, common: &Common) -> MonitorRow 
         timeout: Some(format!("{}ms", common.timeout_ms)),
         ..MonitorRow::default()
     };
+    row.keep_alive = (mix.sort(number) == Http(Play::Kept)).then_some(true);
+    row.tls_resume = (mix.sort(number) == Https(Play::TlsResumed)).then_some(true);
     if matches!(mix.sort(number), Https(_)) {
         row.server_name = Some("localhost".to_owned());
         row.ca_file = Some(common.ca_file.clone());
@@ -204,7 +224,16 @@ fn row(mix: Mix, number: usize, places: &Places, common: &Common) -> MonitorRow 
 mod tests {
     use super::*;
 
-    const ALL: [Mix; 6] = [Mix::Http, Mix::Https, Mix::Tcp, Mix::Icmp, Mix::Fleet, Mix::Outage];
+    const ALL: [Mix; 8] = [
+        Mix::Http,
+        Mix::HttpKeepalive,
+        Mix::Https,
+        Mix::HttpsResumed,
+        Mix::Tcp,
+        Mix::Icmp,
+        Mix::Fleet,
+        Mix::Outage,
+    ];
 
     fn places() -> Places {
         let ports = Play::ALL.iter().zip(10_000..).map(|(play, port)| (*play, port));

@@ -4,14 +4,16 @@
 //! are tried before readiness is asked for, and a connection whose exchange is over is closed by a
 //! reset (SO_LINGER 0): the cheapest way that is known.
 
+use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use rustls::client::{ClientSessionStore, Tls12ClientSessionValue, Tls13ClientSessionValue};
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{ClientConfig, ClientConnection, NamedGroup};
 use socket2::{Domain, SockAddr, Socket, Type};
 
 /// Longest wait for an answer, in milliseconds: past it the farm or the server is gone.
@@ -28,8 +30,12 @@ pub enum Exchange {
     Tcp,
     /// One request, one answer with a Content-Length.
     Http,
+    /// The same over a connection that is kept for the next one with the same target.
+    Kept,
     /// The same after a full TLS handshake.
     Https,
+    /// The same after a handshake that resumes a session.
+    Resumed,
 }
 
 /// Whom to ask and how.
@@ -57,29 +63,43 @@ pub struct Client {
     epoll: Epoll,
     connections: Vec<Option<Connection>>,
     free: Vec<usize>,
+    in_flight: usize,
+    parallel: usize,
+    /// Places of kept connections.
+    idle: HashMap<SocketAddr, Vec<usize>>,
     buffer: Vec<u8>,
     request: Vec<u8>,
     events: Vec<EpollEvent>,
     started: usize,
     tls: Option<Arc<ClientConfig>>,
+    resuming: Option<Arc<ClientConfig>>,
 }
 
 impl Client {
-    /// A client for `parallel` exchanges at a time; `tls` for [`Exchange::Https`].
+    /// A client for `parallel` exchanges at a time; `tls` for [`Exchange::Https`], `resuming` for
+    /// [`Exchange::Resumed`].
     ///
     /// # Errors
     ///
     /// The errno of epoll_create(2).
-    pub fn new(parallel: usize, tls: Option<Arc<ClientConfig>>) -> io::Result<Client> {
+    pub fn new(
+        parallel: usize,
+        tls: Option<Arc<ClientConfig>>,
+        resuming: Option<Arc<ClientConfig>>,
+    ) -> io::Result<Client> {
         Ok(Client {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            connections: (0..parallel).map(|_| None).collect(),
-            free: (0..parallel).collect(),
+            connections: Vec::with_capacity(parallel),
+            free: Vec::with_capacity(parallel),
+            in_flight: 0,
+            parallel,
+            idle: HashMap::new(),
             buffer: vec![0; BUFFER_BYTES],
             request: Vec::new(),
             events: vec![EpollEvent::empty(); EVENTS_MAX],
             started: 0,
             tls,
+            resuming,
         })
     }
 
@@ -91,17 +111,14 @@ impl Client {
     pub fn run(&mut self, goals: &[Goal], checks: usize) -> io::Result<()> {
         let (mut left_to_start, mut done) = (checks, 0);
         while done < checks {
-            while left_to_start > 0 {
-                let Some(place) = self.free.pop() else { break };
+            while left_to_start > 0 && self.in_flight < self.parallel {
                 let goal = goals[self.started % goals.len()];
                 self.started += 1;
                 left_to_start -= 1;
-                if !self.connect(place, goal)? {
-                    self.free.push(place);
-                    done += 1;
-                    continue;
+                match self.start(goal)? {
+                    Some(place) => done += self.step(place)?,
+                    None => done += 1,
                 }
-                done += self.step(place)?;
             }
             if done == checks {
                 return Ok(());
@@ -117,8 +134,26 @@ impl Client {
         Ok(())
     }
 
-    /// Begins an exchange; false where it is over at once.
-    fn connect(&mut self, place: usize, goal: Goal) -> io::Result<bool> {
+    /// Begins an exchange and gives its place; `None` where it is over at once.
+    fn start(&mut self, goal: Goal) -> io::Result<Option<usize>> {
+        let place = match self.idle.get_mut(&goal.address).and_then(Vec::pop) {
+            Some(place) => place,
+            None => {
+                let Some(connection) = self.connect(goal)? else { return Ok(None) };
+                let place = self.free.pop().unwrap_or_else(|| {
+                    self.connections.push(None);
+                    self.connections.len() - 1
+                });
+                self.connections[place] = Some(connection);
+                place
+            }
+        };
+        self.in_flight += 1;
+        Ok(Some(place))
+    }
+
+    /// Begins to connect; `None` where the exchange is over at once.
+    fn connect(&mut self, goal: Goal) -> io::Result<Option<Connection>> {
         let kind = Type::STREAM.nonblocking().cloexec();
         let socket = Socket::new_raw(Domain::IPV4, kind, None)?;
         let waits = match socket.connect(&SockAddr::from(goal.address)) {
@@ -130,20 +165,24 @@ impl Client {
             Err(error) => error.raw_os_error() == Some(nix::libc::EINPROGRESS),
         };
         if !waits {
-            return Ok(false);
+            return Ok(None);
         }
-        let tls = match (&self.tls, goal.exchange) {
-            (Some(config), Exchange::Https) => {
+        let config = match goal.exchange {
+            Exchange::Https => &self.tls,
+            Exchange::Resumed => &self.resuming,
+            Exchange::Tcp | Exchange::Http | Exchange::Kept => &None,
+        };
+        let tls = match config {
+            Some(config) => {
                 let name = ServerName::try_from("localhost").map_err(io::Error::other)?;
                 let tls = ClientConnection::new(Arc::clone(config), name);
                 Some(Box::new(tls.map_err(io::Error::other)?))
             }
-            _ => None,
+            None => None,
         };
         let new =
             Connection { goal, socket, armed: false, sent: false, received: 0, expected: 0, tls };
-        self.connections[place] = Some(new);
-        Ok(true)
+        Ok(Some(new))
     }
 
     /// Goes on as far as it can; 1 when the exchange is over and the connection closed.
@@ -151,8 +190,8 @@ impl Client {
         let Some(open) = self.connections[place].as_mut() else { return Ok(0) };
         let went = match open.goal.exchange {
             Exchange::Tcp => connected(&open.socket),
-            Exchange::Http => http(open, &mut self.request, &mut self.buffer),
-            Exchange::Https => https(open, &mut self.request, &mut self.buffer),
+            Exchange::Http | Exchange::Kept => http(open, &mut self.request, &mut self.buffer),
+            Exchange::Https | Exchange::Resumed => https(open, &mut self.request, &mut self.buffer),
         };
         match went {
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
@@ -163,10 +202,17 @@ impl Client {
                 }
                 Ok(0)
             }
+            Ok(()) if open.goal.exchange == Exchange::Kept => {
+                (open.sent, open.received, open.expected) = (false, 0, 0);
+                self.idle.entry(open.goal.address).or_default().push(place);
+                self.in_flight -= 1;
+                Ok(1)
+            }
             _ => {
                 let _ = open.socket.set_linger(Some(Duration::ZERO));
                 self.connections[place] = None;
                 self.free.push(place);
+                self.in_flight -= 1;
                 Ok(1)
             }
         }
@@ -186,8 +232,9 @@ fn write_request(request: &mut Vec<u8>, goal: Goal) -> io::Result<()> {
     write!(
         request,
         "GET /1k HTTP/1.1\r\nHost: {}\r\nUser-Agent: reference\r\nAccept: */*\r\n\
-         Connection: close\r\n\r\n",
-        goal.address
+         Connection: {}\r\n\r\n",
+        goal.address,
+        if goal.exchange == Exchange::Kept { "keep-alive" } else { "close" }
     )
 }
 
@@ -250,6 +297,40 @@ fn https(open: &mut Connection, request: &mut Vec<u8>, buffer: &mut [u8]) -> io:
         if open.expected > 0 && open.received >= open.expected {
             return Ok(());
         }
+    }
+}
+
+/// Tickets of the farm, which takes any of them at every address.
+#[derive(Debug, Default)]
+pub struct Tickets(Mutex<Vec<Tls13ClientSessionValue>>);
+
+/// Most tickets that are held: two come with each connection and one is used.
+const TICKETS_MAX: usize = 4_096;
+
+impl ClientSessionStore for Tickets {
+    fn set_kx_hint(&self, _: ServerName<'static>, _: NamedGroup) {}
+
+    fn kx_hint(&self, _: &ServerName<'_>) -> Option<NamedGroup> {
+        None
+    }
+
+    fn set_tls12_session(&self, _: ServerName<'static>, _: Tls12ClientSessionValue) {}
+
+    fn tls12_session(&self, _: &ServerName<'_>) -> Option<Tls12ClientSessionValue> {
+        None
+    }
+
+    fn remove_tls12_session(&self, _: &ServerName<'static>) {}
+
+    fn insert_tls13_ticket(&self, _: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        let mut tickets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if tickets.len() < TICKETS_MAX {
+            tickets.push(ticket);
+        }
+    }
+
+    fn take_tls13_ticket(&self, _: &ServerName<'static>) -> Option<Tls13ClientSessionValue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 }
 

@@ -10,12 +10,13 @@ use std::time::{Duration, Instant};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use rustls::ClientConfig;
+use rustls::client::Resumption;
 use rustls::crypto::ring::default_provider;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::bench::ping::Pinger;
-use crate::bench::reference::{Client, Goal};
+use crate::bench::reference::{Client, Goal, Tickets};
 use crate::bench::{Plan, Seats, mix};
 use crate::clock::thread_cpu_micros;
 use crate::farm::wide::Places;
@@ -55,6 +56,7 @@ impl Cost {
 pub struct Yardstick {
     goals: Vec<Goal>,
     tls: Option<Arc<ClientConfig>>,
+    resuming: Option<Arc<ClientConfig>>,
     /// Echoes per check, 0 to 1.
     pings: f64,
     /// Checks a second.
@@ -68,7 +70,8 @@ impl Yardstick {
         let shards = seats.shards.len().max(1) as f64;
         Yardstick {
             goals: plan.mix.goals(places),
-            tls: trusting(&places.ca_pem),
+            tls: trusting(&places.ca_pem, Resumption::disabled()),
+            resuming: trusting(&places.ca_pem, Resumption::store(Arc::new(Tickets::default()))),
             pings: plan.mix.pings(),
             rate: plan.monitors as f64 / plan.interval.as_secs_f64() / shards,
             cpu: seats.shards.first().copied().unwrap_or(0),
@@ -104,7 +107,7 @@ impl Yardstick {
     fn paced(&self, time: Duration) -> io::Result<Cost> {
         let tick = Duration::from_millis(TICK_MS);
         let mut pinger = if self.pings > 0.0 { Some(Pinger::open()?) } else { None };
-        let mut client = Client::new(PARALLEL, self.tls.clone())?;
+        let mut client = Client::new(PARALLEL, self.tls.clone(), self.resuming.clone())?;
         // The first exchanges fill caches and tables.
         self.step(&mut client, pinger.as_mut(), 64, 64)?;
         let (start, before) = (Instant::now(), thread_cpu_micros());
@@ -138,8 +141,8 @@ impl Yardstick {
     }
 }
 
-/// A client that trusts the farm and does a full handshake each time.
-fn trusting(ca_pem: &str) -> Option<Arc<ClientConfig>> {
+/// A client that trusts the farm.
+fn trusting(ca_pem: &str, resumption: Resumption) -> Option<Arc<ClientConfig>> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).ok()?).ok()?;
     let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()));
@@ -148,6 +151,6 @@ fn trusting(ca_pem: &str) -> Option<Arc<ClientConfig>> {
         .ok()?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    config.resumption = rustls::client::Resumption::disabled();
+    config.resumption = resumption;
     Some(Arc::new(config))
 }

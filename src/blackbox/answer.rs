@@ -23,8 +23,8 @@ pub struct Probed<'a> {
     pub attempt: &'a Attempt,
     /// True where the module is content with it.
     pub success: bool,
-    /// True where the body is what the module does not want.
-    pub body_refused: bool,
+    /// True where body or header are what the module does not want.
+    pub refused: bool,
     /// The deadline, in milliseconds.
     pub timeout_ms: u64,
 }
@@ -41,11 +41,7 @@ impl Probed<'_> {
         let help = "Returns how long the probe took to complete in seconds";
         one(text, "probe_duration_seconds", help, f64::from(self.attempt.total_us) / 1e6);
         if let Some(ip) = self.attempt.address {
-            let help = "Specifies the hash of IP address. It's useful to detect if the IP address \
-                        changes.";
-            one(text, "probe_ip_addr_hash", help, f64::from(hash(ip)));
-            let help = "Specifies whether probe ip protocol is IP4 or IP6";
-            one(text, "probe_ip_protocol", help, if ip.is_ipv4() { 4.0 } else { 6.0 });
+            address(text, ip);
         }
         match self.kind {
             Kind::PingWeb | Kind::WebContent => self.http(text),
@@ -103,7 +99,7 @@ impl Probed<'_> {
             (
                 "probe_failed_due_to_regex",
                 "Indicates if probe failed due to regex",
-                f64::from(u8::from(self.body_refused)),
+                f64::from(u8::from(self.refused)),
             ),
         ];
         for (name, help, value) in numbers {
@@ -136,6 +132,7 @@ impl Probed<'_> {
     fn result(&self) -> &'static str {
         match self.attempt.result {
             _ if self.success => "success",
+            CheckResult::Up if self.refused => "not the wanted header",
             CheckResult::Up => "not over the wanted transport",
             CheckResult::Down(failure) => failure.name(),
             CheckResult::Unknown(fault) => fault.name(),
@@ -177,7 +174,16 @@ fn certificate(text: &mut Text, cert: &CertFacts) {
     }
 }
 
-fn one(text: &mut Text, name: &str, help: &str, value: f64) {
+/// The families about an address.
+pub(super) fn address(text: &mut Text, ip: IpAddr) {
+    let help = "Specifies the hash of IP address. It's useful to detect if the IP address changes.";
+    one(text, "probe_ip_addr_hash", help, f64::from(hash(ip)));
+    let help = "Specifies whether probe ip protocol is IP4 or IP6";
+    one(text, "probe_ip_protocol", help, if ip.is_ipv4() { 4.0 } else { 6.0 });
+}
+
+/// A family of one sample.
+pub(super) fn one(text: &mut Text, name: &str, help: &str, value: f64) {
     text.family(name, help, Sort::Gauge);
     text.sample(&[], value);
 }
@@ -227,7 +233,7 @@ mod tests {
             kind: Kind::PingWeb,
             attempt: &attempt,
             success: true,
-            body_refused: false,
+            refused: false,
             timeout_ms: 9_500,
         };
         let mut text = Text::new(Format::Prometheus);

@@ -1,6 +1,6 @@
 //! `blackbox.yml` of blackbox_exporter: modules become the checks that this engine makes.
 //!
-//! Owns: the keys of the http, tcp and icmp modules, and what of them can be kept. A key that would
+//! Owns: the keys of the http, tcp, icmp and dns modules, and what of them can be kept. A key that would
 //! make a check say something else than it does there is a problem of its module: the module is
 //! kept and answers with the problem, the others work. [`answer`] writes what a check found under
 //! the names of blackbox_exporter.
@@ -18,6 +18,13 @@ use crate::monitor::row::written::duration_ms;
 
 pub mod answer;
 
+mod pattern;
+
+pub mod dns;
+
+use dns::Dns;
+pub use pattern::HeaderRule;
+
 /// One module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Module {
@@ -27,6 +34,10 @@ pub struct Module {
     pub timeout_ms: Option<u64>,
     /// Whether the answer must come over TLS (`Some(true)`) or must not.
     pub tls_wanted: Option<bool>,
+    /// What header fields must be.
+    pub headers: Vec<HeaderRule>,
+    /// What a dns module asks; its row says the address family only.
+    pub dns: Option<Dns>,
     /// What of it cannot be kept, in words; it is not to be used then.
     pub problems: Vec<String>,
 }
@@ -90,8 +101,12 @@ impl Module {
             "http" => Kind::PingWeb,
             "tcp" => Kind::Tcp,
             "icmp" => Kind::PingIcmp,
+            "dns" => {
+                reader.module.dns = Some(Dns::default());
+                Kind::Tcp
+            }
             other => {
-                reader.problem("prober", &format!("{other:?} is none of http, tcp, icmp"));
+                reader.problem("prober", &format!("{other:?} is none of http, tcp, icmp, dns"));
                 Kind::Tcp
             }
         };
@@ -103,6 +118,7 @@ impl Module {
                 _ if key == prober => entries(value).for_each(|(key, value)| match prober {
                     "http" => reader.http(key, value),
                     "tcp" => reader.tcp(key, value),
+                    "dns" => reader.dns(key, value),
                     _ => reader.icmp(key, value),
                 }),
                 // blackbox_exporter ignores what belongs to another prober.
@@ -215,6 +231,8 @@ impl Reader {
                 let plain = self.plain(key, value);
                 self.module.row.contains = Some(plain).filter(|all| !all.is_empty());
             }
+            "fail_if_header_matches" => self.header_rules(key, value, false),
+            "fail_if_header_not_matches" => self.header_rules(key, value, true),
             "basic_auth" => self.basic(value),
             "bearer_token" => {
                 self.header(
@@ -245,6 +263,25 @@ impl Reader {
     fn icmp(&mut self, key: &str, value: &Value) {
         if !self.common(key, value) {
             self.unknown(&format!("icmp.{key}"));
+        }
+    }
+
+    fn dns(&mut self, key: &str, value: &Value) {
+        let taken = self.module.dns.as_mut().map(|dns| dns.set(key, value));
+        match taken {
+            Some(Ok(true)) => {}
+            Some(Err(told)) => self.problem(&format!("dns.{key}"), &told),
+            _ if self.common(key, value) => {}
+            _ => self.unknown(&format!("dns.{key}")),
+        }
+    }
+
+    fn header_rules(&mut self, key: &str, value: &Value, wanted: bool) {
+        for rule in value.as_array().into_iter().flatten() {
+            match HeaderRule::read(rule, wanted) {
+                Ok(rule) => self.module.headers.push(rule),
+                Err(told) => self.problem(&format!("http.{key}"), &told),
+            }
         }
     }
 
@@ -310,6 +347,9 @@ impl Reader {
                 None
             }
         };
+        if let Some(missing) = self.module.dns.as_ref().and_then(Dns::missing) {
+            self.problem("dns", missing);
+        }
         let row = &mut self.module.row;
         row.family = family.map(str::to_owned);
         if kind == Kind::PingWeb {

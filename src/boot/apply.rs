@@ -23,6 +23,8 @@ struct Progress {
     applied: Applied,
     /// The number of each entry so far; `None` for one that was refused.
     ids: Vec<Option<MonitorId>>,
+    /// True where the database is away, and these are the entries that were known.
+    away: bool,
     /// Hashes of the names so far.
     names: HashSet<u64>,
     hasher: RandomState,
@@ -40,7 +42,8 @@ impl Engine {
     ///
     /// # Errors
     ///
-    /// The database's, or the store or a shard has ended. What was applied before stays.
+    /// The database's, or the store or a shard has ended. What was applied before stays. None where
+    /// the database is away: then what was known of it runs, and the rest when it is back.
     pub fn apply(&mut self, source: &str, loaded: Loaded) -> Result<Applied, EngineError> {
         let plan = Plan::of(&loaded);
         let mut progress = Progress::default();
@@ -52,8 +55,14 @@ impl Engine {
             }
             self.put(source, part, &mut progress)?;
         }
-        let Progress { mut applied, ids, .. } = progress;
-        let gone = self.others(source, &ids)?;
+        let Progress { mut applied, ids, away, .. } = progress;
+        let gone = match away {
+            true => Vec::new(),
+            false => self.others(source, &ids)?,
+        };
+        if away {
+            self.apply_again();
+        }
         if !gone.is_empty() {
             let removed = self.handle.edit(source, Vec::new(), gone)?.removed;
             applied.removed = removed.len();
@@ -87,7 +96,8 @@ impl Engine {
             rows.push(row);
             good.push((at, monitor));
         }
-        let report = self.handle.edit(source, rows, Vec::new())?;
+        let report = self.handle.put(source, rows)?;
+        progress.away |= report.away;
         for refused in report.refused {
             progress.refuse(good[refused.index].0, refused.reason);
         }
@@ -116,9 +126,10 @@ impl Engine {
     ) -> Result<Vec<MonitorId>, StoreError> {
         let mut listed = IdSet::default();
         ids.iter().flatten().for_each(|id| listed.insert(*id));
+        let readers = &self.readers;
         let find = || {
             let mut others = Vec::new();
-            pages(&mut *self.readers.open()?, source, |rows| {
+            pages(&mut *readers.open()?, source, |rows| {
                 let gone = rows.iter().map(|row| row.id).filter(|id| !listed.contains(*id));
                 others.extend(gone);
                 Ok::<(), StoreError>(())

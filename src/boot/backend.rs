@@ -6,10 +6,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::env::original::TimeSeries;
-use crate::feed::snapshot::Snapshot;
 use crate::pg::PgOptions;
 use crate::store::{
-    OpenReader, PgServer, PgStore, Retention, SqliteFolder, SqliteStore, Store, StoreError,
+    OpenReader, PgServer, PgStore, Recall, Retention, SqliteFolder, SqliteStore, Store, StoreError,
 };
 
 /// Where monitors and results are kept.
@@ -27,8 +26,8 @@ pub enum Backend {
 }
 
 impl Backend {
-    /// Opens the store, and gives the number that its database is known by in the data folder. One
-    /// that is known is connected to at the first call: it may be away.
+    /// Opens the store, and what is known of it in the data folder. A database that is known is
+    /// connected to at the first call: it may be away.
     ///
     /// # Errors
     ///
@@ -37,13 +36,14 @@ impl Backend {
         &self,
         data_dir: &Path,
         retention: Retention,
-    ) -> Result<(Box<dyn Store>, Option<u64>), StoreError> {
+    ) -> Result<(Box<dyn Store>, Option<Recall>), StoreError> {
         match self {
             Backend::Sqlite => Ok((Box::new(SqliteStore::open(data_dir, retention)?), None)),
             Backend::Postgres { options, series } => {
-                let known = Snapshot::database_of(data_dir);
-                let open = if known.is_some() { PgStore::later } else { PgStore::open };
-                Ok((Box::new(open(options, series, retention)?), known))
+                let recall = Recall::open(data_dir)?;
+                let is_known = recall.database().is_some();
+                let open = if is_known { PgStore::later } else { PgStore::open };
+                Ok((Box::new(open(options, series, retention)?), Some(recall)))
             }
         }
     }

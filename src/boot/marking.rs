@@ -1,7 +1,8 @@
 //! Which monitors are marked: in a window of maintenance, or behind something that is down.
 //!
-//! Owns: the plan of each source of monitors, and what the shards were told. Looks once a second and tells only differences. A monitor is unreachable while any monitor
-//! that it depends on, over however many steps, is down.
+//! Owns: the plan of each source of monitors, and what the shards were told. Looks once a second
+//! and tells only differences. A monitor is unreachable while any monitor that it depends on, over
+//! however many steps, is down.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 

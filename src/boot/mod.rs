@@ -17,7 +17,9 @@ use crate::config::guard::GuardPlan;
 use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::{IdSet, MonitorId};
-use crate::limits::{DRAIN_MS_MAX, FLEET_READ_ROWS, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX};
+use crate::limits::{
+    APPLY_AGAIN_MS, DRAIN_MS_MAX, FLEET_READ_ROWS, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
+};
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
@@ -132,6 +134,9 @@ pub struct Engine {
     running: IdSet,
     readers: Arc<dyn OpenReader>,
     marking: Marking,
+    /// When what could only be done in part without the database is to be done again.
+    again_at: Option<Instant>,
+    on_removed: Vec<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Engine {
@@ -147,12 +152,12 @@ impl Engine {
         let trust = Trust::of(options.roots.as_deref())?;
         let resolver =
             ResolverConfig::from_system(Path::new("/etc/hosts"), Path::new("/etc/resolv.conf"))?;
-        let (store, known) = options.backend.open(&options.data_dir, options.retention)?;
+        let (store, recall) = options.backend.open(&options.data_dir, options.retention)?;
         let spool = Spool::in_folder(&options.data_dir.join(SPOOL_FOLDER))?;
         let (to_store, inbox) = sync_channel(STORE_QUEUE_BATCHES_MAX);
         let counters = Arc::new(StoreCounters::default());
         let counted = Arc::clone(&counters);
-        let thread = StoreThread::start_known(store, known, spool, inbox, tell, counted)?;
+        let thread = StoreThread::start_known(store, recall, spool, inbox, tell, counted)?;
         let recheck_ticks = options.guard.as_ref().map_or(0, guard::recheck_ticks);
         let vantage = Arc::new(Vantage::new(options.cpus.len(), recheck_ticks));
         let common = Common {
@@ -181,6 +186,8 @@ impl Engine {
             trust,
             running: IdSet::default(),
             readers: options.backend.readers(&options.data_dir),
+            again_at: None,
+            on_removed: Vec::new(),
         })
     }
 
@@ -197,6 +204,25 @@ impl Engine {
             self.marking.seed(known.into_iter().map(|(id, state)| (id, state.verdict)));
         }
         Ok(())
+    }
+
+    /// True while the database does not take results, or was not reached yet.
+    pub fn is_away(&self) -> bool {
+        self.counters.is_away()
+    }
+
+    /// Notes that monitors have to be applied again when the database is back.
+    pub fn apply_again(&mut self) {
+        self.again_at = Some(Instant::now() + Duration::from_millis(APPLY_AGAIN_MS));
+    }
+
+    /// True, once, where monitors have to be applied again and the database is back.
+    pub fn takes_again(&mut self) -> bool {
+        let is_due = self.again_at.is_some_and(|at| at <= Instant::now()) && !self.is_away();
+        if is_due {
+            self.again_at = None;
+        }
+        is_due
     }
 
     /// Sends these monitors to their shards, with what is known of those that are new. In parts:
@@ -240,6 +266,9 @@ impl Engine {
     pub fn remove(&mut self, monitors: &[MonitorId]) -> Result<(), EngineError> {
         monitors.iter().for_each(|id| self.running.remove(*id));
         self.marking.forget(monitors);
+        if !monitors.is_empty() {
+            self.on_removed.iter().for_each(|tell| tell());
+        }
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
 
@@ -253,7 +282,8 @@ impl Engine {
     }
 
     /// Marks the monitors whose window of maintenance begins or ends, and those behind something
-    /// that went down or came up. Call it at least once a second.
+    /// that went down or came up; checks at once what a monitor depends on that failed first. Call
+    /// it at least once a second.
     ///
     /// # Errors
     ///
@@ -270,7 +300,8 @@ impl Engine {
                 .mark(order.mark, order.on, &order.monitors)
                 .map_err(|_| EngineError::ShardsDied)?;
         }
-        Ok(())
+        let asked = self.marking.standing().take_asked();
+        if asked.is_empty() { Ok(()) } else { self.check_now(&asked) }
     }
 
     fn load_roots(&self, spec: &ProbeSpec) -> Result<(), TrustError> {
@@ -284,6 +315,11 @@ impl Engine {
     /// The way to the store thread.
     pub fn store(&self) -> StoreHandle {
         self.handle.clone()
+    }
+
+    /// Calls `tell` whenever monitors were taken away, from now on.
+    pub fn on_removed(&mut self, tell: impl Fn() + Send + Sync + 'static) {
+        self.on_removed.push(Box::new(tell));
     }
 
     /// Calls `tell` whenever an isolation of this host begins or ends, from now on, on the guard's
@@ -315,6 +351,11 @@ impl Engine {
             }
             counts
         }
+    }
+
+    /// What the store counts.
+    pub fn store_counters(&self) -> Arc<StoreCounters> {
+        Arc::clone(&self.counters)
     }
 
     /// The first thread that ended although nobody asked for it.

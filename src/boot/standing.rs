@@ -3,8 +3,9 @@
 //! Owns: what is known of monitors that depend on others and of those others. The control thread
 //! puts the plan in, the store's thread what was found, the alerts' thread asks. A child is not
 //! told while something it depends on is down. Where the child failed first, its notice waits until
-//! all of that was checked since and is good; and where that came back, until the child was checked
-//! since. Both waits have an end. Costs nothing where no monitor depends on another.
+//! all of that was checked since, which is asked for, and is good; and where that came back, until
+//! the child was checked since. Both waits have an end. Costs nothing where no monitor depends on
+//! another.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,6 +32,8 @@ struct Inner {
     maintained: HashSet<MonitorId>,
     /// The plan of this start is not known yet.
     starting: bool,
+    /// What a child depends on that failed first: to be checked at once.
+    asked: HashSet<MonitorId>,
     /// What is down has changed since it was asked last.
     changed: bool,
     /// A mark was taken off since it was asked last.
@@ -134,6 +137,11 @@ impl Standing {
         changed.then(down)
     }
 
+    /// Those that are to be checked at once: something that depends on them has failed.
+    pub(super) fn take_asked(&self) -> Vec<MonitorId> {
+        std::mem::take(&mut self.inner().asked).into_iter().collect()
+    }
+
     /// Who is in a window of maintenance now.
     pub(super) fn set_maintained(&self, maintained: &HashSet<MonitorId>) {
         self.inner().maintained.clone_from(maintained);
@@ -166,15 +174,20 @@ impl Inner {
             kin.back_ms = at_ms;
         }
         self.changed |= was_down != kin.down;
+        if verdict == Verdict::Down {
+            let above = self.above(id).into_iter();
+            let doubtful = above.filter(|(_, kin)| !kin.down && !kin.paused && kin.good_ms < at_ms);
+            self.asked.extend(doubtful.map(|(id, _)| id));
+        }
     }
 
     fn against_kin(&self, id: MonitorId, opened_ms: u64, now_ms: u64) -> Option<Against> {
         let above = self.above(id);
-        if above.iter().any(|kin| kin.down) {
+        if above.iter().any(|(_, kin)| kin.down) {
             return Some(("unreachable", now_ms + ALERT_HELD_LOOK_MS));
         }
         let checked_ms = self.kin.get(&id).map_or(0, |kin| kin.checked_ms);
-        let waits = above.iter().filter(|kin| !kin.paused).any(|kin| {
+        let waits = above.iter().filter(|(_, kin)| !kin.paused).any(|(_, kin)| {
             let for_parent = kin.good_ms < opened_ms && now_ms < opened_ms + ALERT_KIN_WAIT_MS;
             let for_child = checked_ms < kin.back_ms && now_ms < kin.back_ms + ALERT_KIN_WAIT_MS;
             for_parent || for_child
@@ -183,14 +196,14 @@ impl Inner {
     }
 
     /// All that a monitor depends on, over however many steps.
-    fn above(&self, id: MonitorId) -> Vec<Kin> {
+    fn above(&self, id: MonitorId) -> Vec<(MonitorId, Kin)> {
         let (mut open, mut seen) = (vec![id], HashSet::new());
         let mut above = Vec::new();
         while let Some(id) = open.pop() {
             for parent in self.parents.get(&id).into_iter().flatten() {
                 if seen.insert(*parent) {
                     open.push(*parent);
-                    above.extend(self.kin.get(parent));
+                    above.extend(self.kin.get(parent).map(|kin| (*parent, *kin)));
                 }
             }
         }
@@ -262,8 +275,11 @@ mod tests {
     #[test]
     fn a_child_that_fails_first_is_told_once_all_it_depends_on_was_good_since() {
         let standing = standing();
-        assert_eq!(why(&standing, 10_000, 10_000), Some("waiting for what it depends on"));
         check(&standing, SWITCH, 11_000, Code::GOOD);
+        turn(&standing, SHOP, 10_000, Verdict::Up, Verdict::Down);
+        assert_eq!(standing.take_asked(), [ROUTER]);
+        assert_eq!(standing.take_asked(), []);
+        assert_eq!(why(&standing, 10_000, 10_000), Some("waiting for what it depends on"));
         check(&standing, ROUTER, 9_000, Code::GOOD);
         assert_eq!(why(&standing, 10_000, 12_000), Some("waiting for what it depends on"));
         check(&standing, ROUTER, 12_000, Code::GOOD);

@@ -31,7 +31,7 @@ mod see;
 
 pub use see::{
     HistArgs, HistCommand, HistDiff, HistDump, HistMerge, HistShow, ImportArgs, ImportFormat,
-    RemoteArgs, SeriesArgs, TailArgs, TopArgs,
+    IncidentsArgs, RemoteArgs, SeriesArgs, TailArgs, TopArgs,
 };
 
 /// The page of metrics where neither flag nor file gives an address.
@@ -90,6 +90,8 @@ pub enum Command {
     Monitors(MonitorsArgs),
     /// Show the last results of one monitor
     Results(ResultsArgs),
+    /// Show times of being down, open ones first
+    Incidents(IncidentsArgs),
     /// Make, show and remove tokens with which programs use the API
     #[command(after_help = help::TOKEN)]
     Token(TokenArgs),

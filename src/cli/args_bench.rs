@@ -62,7 +62,7 @@ pub struct BenchArgs {
     /// Write a page with plots
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
-    /// Keep results on this PostgreSQL server, in a database made for the run and deleted in the end
+    /// Keep results on this PostgreSQL server, in a database that is deleted in the end
     #[arg(long, value_name = "URL", env = DATABASE_URL, hide_env_values = true)]
     #[arg(value_parser = database)]
     pub database_url: Option<Database>,

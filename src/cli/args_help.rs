@@ -100,6 +100,12 @@ Examples:
   engine results 42 --limit 100
   engine results shop-https --since 24h --json";
 
+/// Below the flags of `incidents`.
+pub const INCIDENTS: &str = "\
+Examples:
+  engine incidents --open
+  engine incidents --monitor shop-https --limit 20 --json";
+
 /// Below the flags of `doctor`.
 pub const DOCTOR: &str = "\
 Examples:
@@ -145,6 +151,7 @@ A program sends it as `Authorization: Bearer eng_…`; /api/v1/openapi.json says
 pub const HIST: &str = "\
 Examples:
   engine hist show                                    # of the running engine, since its start
+  engine hist show --monitor shop --from 30d          # of one monitor, from the stored hours
   engine hist show --subject ping_web --measure total
   engine hist show hist/intervals.hlog --by-shard
   engine hist dump --dir hist                         # .hlog, .hgrm, .json and .svg

@@ -13,11 +13,13 @@ use serde_json::{Value, json};
 use crate::cli::args::{
     HistArgs, HistCommand, HistDiff, HistDump, HistMerge, HistShow, RemoteArgs, SeriesArgs,
 };
+use crate::cli::look::hours_of;
 use crate::cli::remote::Remote;
 use crate::cli::settle::{Refusal, failed};
 use crate::cli::style::{Color, Style, duration_us, printable};
 use crate::cli::table::{self, Cell, Column};
 use crate::cli::{exit, json as as_json};
+use crate::clock::wall_millis;
 use crate::hist::{Series, Wanted, dump, log, merge, text};
 use crate::limits::HIST_ANSWER_BYTES_MAX;
 use crate::metrics::latency::{Durations, Measure};
@@ -102,7 +104,14 @@ fn merged(all: Vec<Series>) -> Result<Vec<Series>, Refusal> {
 }
 
 fn show(args: &HistShow, style: &Style) -> Result<String, Refusal> {
-    let all = read(&args.files, &args.series, &args.remote)?;
+    let all = match &args.monitor {
+        Some(name) => {
+            let to_ms = args.to.unwrap_or_else(wall_millis);
+            let one = hours_of(&args.remote.data_dir, name, args.from, to_ms).map_err(failed)?;
+            Vec::from_iter(Some(one).filter(|one| !one.durations.is_empty()))
+        }
+        None => read(&args.files, &args.series, &args.remote)?,
+    };
     if args.json {
         let told: Vec<Value> = all.iter().map(text::json).collect();
         return as_json(&told).map(|text| text + "\n").map_err(failed);

@@ -1,4 +1,4 @@
-//! The commands that only look: `validate`, `monitors`, `results`, `doctor`.
+//! The commands that only look: `validate`, `monitors`, `results`, `incidents`, `doctor`.
 //!
 //! Owns: reading what they show, from the file or from the store, while an engine runs or not.
 
@@ -6,21 +6,27 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::cli::args::{DoctorArgs, MonitorsArgs, ResultsArgs, ValidateArgs, data_dir};
+use crate::cli::args::{
+    DoctorArgs, IncidentsArgs, MonitorsArgs, ResultsArgs, ValidateArgs, data_dir,
+};
 use crate::cli::results::ResultsPage;
 use crate::cli::style::Style;
 use crate::cli::{
-    change, doctor as doctor_view, exit, json, monitors as monitors_view, origin,
-    results as results_view,
+    change, doctor as doctor_view, exit, incidents as incidents_view, json,
+    monitors as monitors_view, origin, results as results_view,
 };
 use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::env::Env;
 use crate::env::original::Original;
+use crate::hist::Series;
+use crate::ids::MonitorId;
+use crate::metrics::latency::durations;
 use crate::monitor::row::Interner;
 use crate::placement;
 use crate::preflight::{self, Wanted};
-use crate::store::view::{Filter, Range, Results};
+use crate::store::hours::{Hour, hour_start};
+use crate::store::view::{Filter, Incident, Range, Results};
 use crate::store::{OpenReader, PgServer, Read, SqliteFolder, StoreError};
 
 /// Prints `text`, or why there is none.
@@ -47,7 +53,7 @@ pub(super) fn folder(asked: &Option<PathBuf>) -> PathBuf {
 
 /// A reader of the store of a start from here: the server that the environment names, unless a data
 /// folder with a file of its own is asked for.
-fn reader(asked: &Option<PathBuf>) -> Result<Box<dyn Read + Send>, String> {
+pub(super) fn reader(asked: &Option<PathBuf>) -> Result<Box<dyn Read + Send>, String> {
     let folder = folder(asked);
     let env = Env::of_process(false).unwrap_or_default();
     let original = Original::read(&env, 1)?;
@@ -121,9 +127,7 @@ pub fn results(args: &ResultsArgs, style: &Style) -> u8 {
 fn results_page(args: &ResultsArgs) -> Result<ResultsPage, String> {
     let text = |error: StoreError| error.to_string();
     let mut reader = reader(&args.data_dir)?;
-    let monitor = reader.find(&args.monitor).map_err(text)?.ok_or_else(|| {
-        format!("there is no monitor {:?}; `engine monitors` lists them", args.monitor)
-    })?;
+    let monitor = find(reader.as_mut(), &args.monitor)?;
     let from_ms = args.since.map_or(0, |since| {
         wall_millis().saturating_sub(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
     });
@@ -131,6 +135,55 @@ fn results_page(args: &ResultsArgs) -> Result<ResultsPage, String> {
     let Results { results, damaged } = reader.results(monitor, &range).map_err(text)?;
     let evidence = reader.evidence(monitor).map_err(text)?;
     Ok(ResultsPage { id: monitor.0, name: args.monitor.clone(), results, evidence, damaged })
+}
+
+/// The response times of one monitor over the hours from one time to another, added up.
+pub(super) fn hours_of(
+    data_dir: &Option<PathBuf>,
+    name: &str,
+    from_ms: u64,
+    to_ms: u64,
+) -> Result<Series, String> {
+    let text = |error: StoreError| error.to_string();
+    let mut reader = reader(data_dir)?;
+    let monitor = find(reader.as_mut(), name)?;
+    let from_ms = hour_start(from_ms);
+    let found = reader.hours(monitor, from_ms, to_ms).map_err(text)?;
+    if let Some(damaged) = found.damaged.first() {
+        return Err(format!("not readable: {damaged}"));
+    }
+    let mut durations = durations();
+    for (micros, count) in found.hours.values().flat_map(Hour::times) {
+        durations.saturating_record_n(u64::from(micros), u64::from(count));
+    }
+    let length_ms = to_ms.saturating_sub(from_ms);
+    Ok(Series { tag: format!("monitor-{monitor}:total"), from_ms, length_ms, durations })
+}
+
+/// Shows times of being down.
+pub fn incidents(args: &IncidentsArgs, style: &Style) -> u8 {
+    match found_incidents(args) {
+        Ok(found) if args.json => show(json(&found), exit::OK),
+        found => {
+            let text = found.map(|found| incidents_view::render(&found, wall_millis(), style));
+            show(text, exit::OK)
+        }
+    }
+}
+
+fn found_incidents(args: &IncidentsArgs) -> Result<Vec<Incident>, String> {
+    let mut reader = reader(&args.data_dir)?;
+    let monitor = args.monitor.as_ref().map(|name| find(reader.as_mut(), name)).transpose()?;
+    let found = reader.incidents(monitor, args.limit as usize);
+    let mut found = found.map_err(|error| error.to_string())?;
+    // Open ones come first, so the limit takes none of them away.
+    found.retain(|incident| !args.open || incident.closed_ms.is_none());
+    Ok(found)
+}
+
+fn find(reader: &mut dyn Read, name: &str) -> Result<MonitorId, String> {
+    let found = reader.find(name).map_err(|error| error.to_string())?;
+    found.ok_or_else(|| format!("there is no monitor {name:?}; `engine monitors` lists them"))
 }
 
 /// Looks at this host.

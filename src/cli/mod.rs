@@ -26,6 +26,8 @@ pub mod monitors;
 
 pub mod results;
 
+pub mod incidents;
+
 pub mod doctor;
 
 pub mod live;

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::alert::Alerts;
 use crate::api::v1::status::Pages;
@@ -27,7 +27,7 @@ use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::control::histograms::{Histograms, Plan};
 use crate::control::{self, Control, Listener, Served};
-use crate::feed;
+use crate::feed::{self, slices::Ours};
 use crate::logs::Logs;
 use crate::messages::{Changes, changes};
 use crate::metrics::delta::DeltaTimes;
@@ -38,7 +38,7 @@ use crate::pg::PgOptions;
 use crate::placement;
 use crate::preflight::{self, Level, Wanted};
 use crate::sample::Transition;
-use crate::store::Retention;
+use crate::store::{OpenReader, Retention};
 
 /// Everything that is not the configuration file's monitors is kept under this name in the store.
 const SOURCE: &str = "file";
@@ -98,6 +98,8 @@ impl Run<'_> {
     fn run(self, loaded: Loaded, interner: &mut Interner) -> Result<(), Refusal> {
         let Run { args, style, origin, backend, settled, logs } = self;
         let options = options(&settled, backend)?;
+        // Before the address, which the same engine has: its name says more.
+        Instance::look(&settled.lock_file()).map_err(unfit)?;
         let listen = Listener::bind(settled.listen).map_err(unfit)?;
         let address = listen.address().map_err(unfit)?;
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
@@ -106,7 +108,9 @@ impl Run<'_> {
             .map_err(|error| if error.is_passing() { failed(error) } else { unfit(error) })?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
         let readers = options.backend.readers(&options.data_dir);
-        let alerts = match alerting::begin(channels, &settled, readers, &engine) {
+        let ours = Ours::default();
+        let rows = matches!(origin, Origin::Table(_)).then(|| ours.clone());
+        let alerts = match alerting::begin(channels, &settled, readers, &mut engine, rows) {
             Ok(alerts) => alerts,
             Err(error) => return Err(unfit(ended_early(engine, error))),
         };
@@ -118,52 +122,42 @@ impl Run<'_> {
             logs,
             changes,
             histograms: histograms.shared(),
+            ours,
         };
         let filled = filler.fill(&mut engine, &origin, loaded, interner, &asked_to_stop);
-        let (mut served, rows) = match filled {
+        let Filled { mut served, rows, mut lacks_added } = match filled {
             Ok(filled) => filled,
             Err(error) => return Err(failed(ended_early(engine, error))),
         };
         let started = || log_started(&options, address);
-        let mut feed = match &origin {
-            Origin::Demo(..) => Some(
-                Feed::start(&options.data_dir, address, engine.published(), style.clone())
-                    .map_err(failed)?,
-            ),
-            Origin::File(_) | Origin::Table(_) => None,
-        };
-        let until = args.duration.map(|duration| std::time::Instant::now() + duration);
+        let watched = matches!(&origin, Origin::Demo(..));
+        let watch = || Feed::start(&options.data_dir, address, engine.published(), style.clone());
+        let mut feed = watched.then(watch).transpose().map_err(failed)?;
+        let until = args.duration.map(|duration| Instant::now() + duration);
         let stop = || {
             let watched = feed.as_mut().is_some_and(Feed::turn);
             let asked = asked_to_stop.load(Ordering::Relaxed);
             let silent = alerts.as_ref().is_some_and(Alerts::is_finished);
-            watched
-                || asked
-                || silent
-                || until.is_some_and(|until| std::time::Instant::now() >= until)
+            watched || asked || silent || until.is_some_and(|until| Instant::now() >= until)
         };
         let pages = Arc::clone(&served.v1.status);
         let reloads = Arc::new(Reloads::default());
         reloads.tell(true, wall_millis());
         let told = Arc::clone(&reloads);
         let reload = |engine: &mut Engine| {
+            if std::mem::take(&mut lacks_added) {
+                lacks_added = add_again(engine, &options, interner);
+            }
             told.tell(reload(engine, &origin, &settled, interner, &pages), wall_millis());
-            alerts.iter().for_each(|alerts| alerts.teller().monitors_changed());
             logs.into_iter().for_each(|logs| tell_facts(logs, &options));
         };
         served.alerts = alerts.as_ref().map(Alerts::counters);
         let control = Control { started, reload, changes: inbox, stop, histograms, reloads };
         let ended = control::run(engine, listen, served, control);
-        if let Some(rows) = rows {
-            rows.stop();
-        }
         // After the engine: its last changes go into the outbox too.
-        if let Some(alerts) = alerts {
-            alerts.stop();
-        }
-        if let Some(feed) = feed {
-            feed.end();
-        }
+        rows.into_iter().for_each(feed::Feed::stop);
+        alerts.into_iter().for_each(Alerts::stop);
+        feed.into_iter().for_each(Feed::end);
         ended.map_err(failed)
     }
 }
@@ -184,6 +178,15 @@ fn ended_early(engine: Engine, error: impl ToString) -> String {
     format!("{}{}", error.to_string(), ended.map_or(String::new(), |more| format!("; {more}")))
 }
 
+/// What came of filling the engine.
+struct Filled {
+    served: Served,
+    /// The thread that follows the original's table, where that is the source.
+    rows: Option<feed::Feed>,
+    /// True where monitors that were added over the API could not be read.
+    lacks_added: bool,
+}
+
 /// What gives the engine its monitors.
 struct Filler<'a> {
     settled: &'a Settled,
@@ -191,6 +194,7 @@ struct Filler<'a> {
     logs: Option<&'a Logs>,
     changes: Changes,
     histograms: latency::Shared,
+    ours: Ours,
 }
 
 impl Filler<'_> {
@@ -202,8 +206,8 @@ impl Filler<'_> {
         loaded: Loaded,
         interner: &mut Interner,
         stop: &Arc<AtomicBool>,
-    ) -> Result<(Served, Option<feed::Feed>), SetupError> {
-        let Filler { settled, options, logs, changes, histograms } = self;
+    ) -> Result<Filled, SetupError> {
+        let Filler { settled, options, logs, changes, histograms, ours } = self;
         let readers = options.backend.readers(&options.data_dir);
         let (stop, to_control) = (Arc::clone(stop), changes.clone());
         let mut served = api_setup::served(settled, engine, readers, stop, histograms, to_control)?;
@@ -211,28 +215,18 @@ impl Filler<'_> {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
         served.v1.status.set(&loaded.status_pages, &loaded.maintenance);
-        let readers = Arc::clone(&served.v1.readers);
-        let mut adopt = |engine: &mut Engine| -> Result<(), EngineError> {
-            let applied = engine.adopt(writes::SOURCE, &mut *readers.open()?, interner)?;
-            if applied.running + applied.bad.len() > 0 {
-                log_applied(&applied);
-            }
-            Ok(())
-        };
-        let Origin::Table(database) = origin else {
+        served.v1.started = Arc::new(api_setup::started(&loaded.channels, settled)?);
+        let is_table = matches!(origin, Origin::Table(_));
+        if !is_table {
             log_applied(&engine.apply(SOURCE, loaded)?);
-            adopt(engine)?;
-            logs.into_iter().for_each(|logs| tell_facts(logs, options));
-            return Ok((served, None));
-        };
-        match adopt(engine) {
-            // The server may be away: the rows of the table are known from a copy, these are not.
-            Err(EngineError::Store(error)) => {
-                tracing::warn!(%error, "monitors added over the API do not run yet");
-            }
-            adopted => adopted?,
         }
-        logs.into_iter().for_each(|logs| tell_facts(logs, options));
+        let lacks_added = add(engine, &*served.v1.readers, interner)?;
+        if !engine.is_away() {
+            logs.into_iter().for_each(|logs| tell_facts(logs, options));
+        }
+        let Origin::Table(database) = origin else {
+            return Ok(Filled { served, rows: None, lacks_added });
+        };
         let deltas = DeltaTimes::default();
         served.deltas = Some(deltas.clone());
         engine.store().tap(move |batches| deltas.record(batches))?;
@@ -242,13 +236,61 @@ impl Filler<'_> {
             defaults: settled.row_defaults,
             slices: settled.selection.slices(),
             only_polls: settled.only_polls,
+            is_away: engine.is_away(),
         };
-        let links = feed::Links { store: engine.store(), changes, logs: logs.cloned() };
+        let links = feed::Links { store: engine.store(), changes, logs: logs.cloned(), ours };
         let rows = feed::Feed::start(wanted, links).map_err(SetupError::System)?;
         let counters = rows.counters();
         served.counts = Box::new(move || counters.by_name());
-        Ok((served, Some(rows)))
+        Ok(Filled { served, rows: Some(rows), lacks_added })
     }
+}
+
+/// Runs the monitors that were added over the API; true where they cannot be read, because the
+/// database is away: then they run when it is back.
+fn add(
+    engine: &mut Engine,
+    readers: &dyn OpenReader,
+    interner: &mut Interner,
+) -> Result<bool, EngineError> {
+    let added = match engine.is_away() {
+        true => None,
+        false => match adopt(engine, readers, interner) {
+            Err(EngineError::Store(error)) if error.is_passing() => None,
+            added => Some(added?),
+        },
+    };
+    let Some(added) = added else {
+        tracing::warn!("monitors added over the API run when the database is back");
+        engine.apply_again();
+        return Ok(true);
+    };
+    if added.running + added.bad.len() > 0 {
+        log_applied(&added);
+    }
+    Ok(false)
+}
+
+fn adopt(
+    engine: &mut Engine,
+    readers: &dyn OpenReader,
+    interner: &mut Interner,
+) -> Result<Applied, EngineError> {
+    engine.adopt(writes::SOURCE, &mut *readers.open()?, interner)
+}
+
+/// As [`add`], on a thread of its own: a reader may not wait on the one that serves the API.
+fn add_again(engine: &mut Engine, options: &Options, interner: &mut Interner) -> bool {
+    let readers = options.backend.readers(&options.data_dir);
+    let added = std::thread::scope(|scope| {
+        let adding = scope.spawn(|| add(engine, &*readers, interner));
+        adding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    });
+    added.unwrap_or_else(|error| {
+        tracing::error!(%error, "monitors added over the API do not run");
+        engine.apply_again();
+        true
+    })
 }
 
 fn hist_plan(settled: &Settled) -> Plan {

@@ -110,9 +110,10 @@ impl fmt::Display for Database {
                 let rest = url.reveal().split_once("://").map_or("", |(_, rest)| rest);
                 // A password may hold any character but the @ that ends it; parameters may hold
                 // one too.
-                let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
+                let (login, place) = rest.rsplit_once('@').unwrap_or(("", rest));
+                let user = login.split(':').next().unwrap_or_default();
                 let place = place.split(['?', '#']).next().unwrap_or_default();
-                write!(f, "postgres://{MASK}@{place}")
+                write!(f, "postgres://{user}:{MASK}@{place}")
             }
         }
     }
@@ -142,7 +143,7 @@ mod tests {
             assert!(!shown.contains("s3cret"), "{shown}");
         }
         assert_eq!(database.to_string(), "postgres://postgres:***@db:5432/monitor_v2");
-        assert_eq!(url.to_string(), "postgres://***@a,b:5/n");
+        assert_eq!(url.to_string(), "postgres://u:***@a,b:5/n");
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::metrics::streaks::Streaks;
 use crate::monitor::Kind;
 use crate::sample::{CheckResult, Code, Verdict};
 use crate::store::view::{Filter, MonitorView};
-use crate::store::{OpenReader, Read, StoreError};
+use crate::store::{OpenReader, Read, StoreCounters, StoreError};
 
 /// Rows of the store, with what the shards publish.
 pub struct StoreView {
@@ -23,12 +23,18 @@ pub struct StoreView {
     pub shards: Vec<Published>,
     /// Failed checks in a row.
     pub streaks: Streaks,
+    /// Whether the store can be read.
+    pub store: Arc<StoreCounters>,
 }
 
 impl LegacyView for StoreView {
+    /// While the store cannot be read, what the shards have.
     fn totals(&self) -> Result<Totals, String> {
-        let (total, enabled, running) = self.look(|reader| reader.totals())?;
-        Ok(Totals { total, enabled, running })
+        let stored = (!self.store.is_away()).then(|| self.look(|reader| reader.totals()));
+        match stored.and_then(Result::ok) {
+            Some((total, enabled, running)) => Ok(Totals { total, enabled, running }),
+            None => Ok(self.on_shards()),
+        }
     }
 
     fn items(&self, limit: usize, offset: usize) -> Result<Vec<Item>, String> {
@@ -62,6 +68,16 @@ impl StoreView {
         let answer = ask(&mut *reader).map_err(|error| error.to_string())?;
         *kept = Some(reader);
         Ok(answer)
+    }
+
+    fn on_shards(&self) -> Totals {
+        let monitors = self.shards.iter().map(|published| published.latest().monitors);
+        let sums = monitors.fold((0, 0), |(total, paused), of_shard| {
+            let sum: u64 = of_shard.iter().sum();
+            (total + sum, paused + of_shard[Verdict::Paused as usize])
+        });
+        let enabled = sums.0 - sums.1;
+        Totals { total: sums.0, enabled, running: enabled }
     }
 
     fn item(&self, monitor: MonitorView) -> Item {

@@ -42,7 +42,7 @@ use crate::metrics::page::Counts;
 use crate::pg::PgOptions;
 use crate::store::StoreHandle;
 
-use slices::Slice;
+use slices::{Ours, Slice};
 
 /// What is read, and how.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ pub struct Wanted {
     pub slices: Vec<Slice>,
     /// True where no trigger is to be installed.
     pub only_polls: bool,
+    /// True where the database is known to be away: the rows of the last time run at once.
+    pub is_away: bool,
 }
 
 /// Whom the feed tells.
@@ -68,6 +70,8 @@ pub struct Links {
     pub changes: Changes,
     /// Writes lines about monitors.
     pub logs: Option<Logs>,
+    /// Hears which ids are ours.
+    pub ours: Ours,
 }
 
 /// What the feed counts.

@@ -19,7 +19,7 @@ use crate::clock::wall_millis;
 use crate::ids::MonitorId;
 use crate::limits::{FEED_GATHER_MS, FEED_ROUND_MS, FEED_STEP_ROWS, FEED_SWEEP_MS};
 use crate::messages::{Assign, Change, ControlGone};
-use crate::pg::{Kind, PgError, Session};
+use crate::pg::{Kind, PgError, PgOptions, Session};
 
 /// Why the loop begins again, or ends.
 enum Halt {
@@ -52,6 +52,9 @@ pub(super) async fn run(wanted: Wanted, links: Links, counters: &FeedCounters) {
         said: String::new(),
         wanted,
     };
+    if feeder.wanted.is_away && feeder.go_on_alone().await.is_err() {
+        return;
+    }
     while let Err(halt) = feeder.serve().await {
         let Halt::Database(error) = halt else { return };
         counters.errors.fetch_add(1, Ordering::Relaxed);
@@ -140,19 +143,8 @@ impl Feeder<'_> {
         let rows = session.query("SELECT id FROM engine.identity", &[]).await?;
         let identity = rows.first().map_or(Ok(0), |row| row.try_get(0)).map_err(PgError::from)?;
         self.open_snapshot(i64::cast_unsigned(identity));
-        let told = match self.wanted.only_polls {
-            true => None,
-            false => match watch::listen(&session, &table).await {
-                Ok(()) => Some(told),
-                Err(error) if error.ends_session() => return Err(error.into()),
-                Err(error) => {
-                    let hint = "it is polled instead; grant TRIGGER on it to the engine's role, or \
-                                set ENGINE_FEED=poll";
-                    tracing::warn!("monitor_items does not tell of its changes: {error}; {hint}");
-                    None
-                }
-            },
-        };
+        let is_told = !self.wanted.only_polls && is_told(&options, &session, &table, &told).await?;
+        let told = is_told.then_some(told);
         Ok(Line { session, table, told })
     }
 
@@ -204,6 +196,7 @@ impl Feeder<'_> {
     async fn find_range(&mut self, line: &Line) -> Result<bool, Halt> {
         let range = slices::range(&line.session, &line.table, &self.wanted.slices).await?;
         let changed = range != self.range;
+        self.links.ours.set(range.clone());
         if changed {
             self.range = range;
             let outside = self.known.outside(&self.range);
@@ -366,6 +359,32 @@ impl Feeder<'_> {
             false => self.links.changes.apply(Change::CheckNow(check_now)).await,
         }
     }
+}
+
+/// True where the table tells of its changes; why not is logged.
+async fn is_told(
+    options: &PgOptions,
+    session: &Session,
+    table: &Table,
+    told: &Told,
+) -> Result<bool, PgError> {
+    match watch::listen(session, table).await {
+        Ok(()) => {}
+        Err(error) if error.ends_session() => return Err(error),
+        Err(error) => {
+            let hint = "it is polled instead; grant TRIGGER on it to the engine's role, or set \
+                        ENGINE_FEED=poll";
+            tracing::warn!("monitor_items does not tell of its changes: {error}; {hint}");
+            return Ok(false);
+        }
+    }
+    let heard = watch::is_heard(options, told).await.unwrap_or(false);
+    if !heard {
+        let hint = "it is polled instead; name a way past the pooler with DATABASE_DIRECT_URL, or \
+                    set ENGINE_FEED=poll";
+        tracing::warn!("what monitor_items tells does not come through; {hint}");
+    }
+    Ok(heard)
 }
 
 /// The parts in words.

@@ -9,10 +9,15 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use super::rows::Row;
 use crate::ids::MonitorId;
+use crate::store::recall::open_copy;
 
 const FILE: &str = "monitors.db";
 /// Raised with each change of [`Row`]: an older file says nothing.
 const VERSION: i64 = 1;
+const TABLES: &str = "
+    DROP TABLE IF EXISTS item; DROP TABLE IF EXISTS origin;
+    CREATE TABLE item (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, row TEXT NOT NULL);
+    CREATE TABLE origin (database INTEGER NOT NULL, part TEXT NOT NULL)";
 
 /// The file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -37,25 +42,10 @@ impl Snapshot {
     /// The folder cannot be written to.
     pub fn open(data_dir: &Path) -> Result<Snapshot, SnapshotError> {
         let path = data_dir.join(FILE);
-        let conn = connect(&path).or_else(|_| {
-            // What cannot be removed cannot be made anew: that is the error then.
-            for end in ["", "-wal", "-shm"] {
-                let _ = std::fs::remove_file(data_dir.join(format!("{FILE}{end}")));
-            }
-            connect(&path)
-        });
-        match conn {
+        match open_copy(&path, VERSION, TABLES) {
             Ok(conn) => Ok(Snapshot { path, conn }),
             Err(source) => Err(SnapshotError { path, source }),
         }
-    }
-
-    /// The number of the database that the rows in a data folder are of; `None` where there are
-    /// none.
-    pub fn database_of(data_dir: &Path) -> Option<u64> {
-        let there = data_dir.join(FILE).exists();
-        let snapshot = there.then(|| Snapshot::open(data_dir).ok()).flatten()?;
-        Some(snapshot.origin().ok()??.0)
     }
 
     /// The number of the database that the rows are of, and which part of it they are; `None`
@@ -180,24 +170,6 @@ impl Snapshot {
     }
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let conn = Connection::open(path)?;
-    // Loss of power may cost the last rows: they come again from the database.
-    conn.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL")?;
-    let version: i64 = conn.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version != VERSION {
-        conn.execute_batch(&format!(
-            "DROP TABLE IF EXISTS item; DROP TABLE IF EXISTS origin;
-             CREATE TABLE item (id INTEGER PRIMARY KEY, hash INTEGER NOT NULL, row TEXT NOT NULL);
-             CREATE TABLE origin (database INTEGER NOT NULL, part TEXT NOT NULL);
-             PRAGMA user_version = {VERSION}"
-        ))?;
-    }
-    // A damaged file says so at the first look into each of its tables.
-    conn.query_row("SELECT count(*) FROM item", [], |row| row.get::<_, i64>(0))?;
-    Ok(conn)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -210,13 +182,13 @@ mod tests {
     fn rows_come_back_in_order_after_changes_and_removals() {
         let folder = tempfile::tempdir().unwrap();
         let mut snapshot = Snapshot::open(folder.path()).unwrap();
-        assert_eq!(Snapshot::database_of(folder.path()), None);
+        assert_eq!(snapshot.origin().unwrap(), None);
         snapshot.set_origin(u64::MAX, "all").unwrap();
         snapshot.keep(&[row(3, 1), row(1, 1), row(2, 1)], &[]).unwrap();
         snapshot.keep(&[row(3, 2)], &[MonitorId(2)]).unwrap();
         drop(snapshot);
-        assert_eq!(Snapshot::database_of(folder.path()), Some(u64::MAX));
         let mut snapshot = Snapshot::open(folder.path()).unwrap();
+        assert_eq!(snapshot.origin().unwrap(), Some((u64::MAX, "all".to_owned())));
         snapshot.set_origin(u64::MAX, "all").unwrap();
         assert_eq!(snapshot.rows(MonitorId(0), 10).unwrap(), [row(1, 1), row(3, 2)]);
         assert_eq!(snapshot.rows(MonitorId(1), 1).unwrap(), [row(3, 2)]);

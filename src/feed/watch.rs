@@ -6,22 +6,27 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use super::table::{CONFIGURATION, Table};
 use crate::ids::MonitorId;
-use crate::limits::FEED_STEP_ROWS;
-use crate::pg::{Notification, PgError, Session, Type};
+use crate::limits::{FEED_HELLO_MS, FEED_STEP_ROWS};
+use crate::pg::{Notification, PgError, PgOptions, Session, Type};
 
 /// Name of the trigger and of what it tells on. Its number rises when the trigger changes.
 const NAME: &str = "engine_monitor_items_1";
+
+/// What an engine tells to see whether it is heard.
+const HELLO: &str = "hello";
 
 /// What the trigger has told and nobody has looked at yet.
 #[derive(Clone, Debug, Default)]
 pub struct Told {
     state: Arc<Mutex<State>>,
     wake: Arc<Notify>,
+    hello: Arc<Notify>,
 }
 
 #[derive(Debug, Default)]
@@ -34,6 +39,9 @@ struct State {
 impl Told {
     /// Takes a notice of the server.
     pub fn hear(&self, notice: &Notification) {
+        if notice.payload() == HELLO {
+            return self.hello.notify_one();
+        }
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match notice.payload().parse() {
             Ok(id) if state.ids.len() < FEED_STEP_ROWS => drop(state.ids.insert(MonitorId(id))),
@@ -69,6 +77,20 @@ pub async fn listen(session: &Session, table: &Table) -> Result<(), PgError> {
         install(session, table).await?;
     }
     session.run(&format!("LISTEN {NAME}")).await
+}
+
+/// True where a session that listens hears what another one tells: behind a pooler it does not.
+///
+/// # Errors
+///
+/// The database's.
+pub async fn is_heard(options: &PgOptions, told: &Told) -> Result<bool, PgError> {
+    let other = Session::open(options).await?;
+    let sent = other.run(&format!("NOTIFY {NAME}, '{HELLO}'")).await;
+    let wait = Duration::from_millis(FEED_HELLO_MS);
+    let heard = tokio::time::timeout(wait, told.hello.notified()).await.is_ok();
+    other.close().await;
+    sent.map(|()| heard)
 }
 
 /// Installs the trigger, unless another engine does just that. Waits for the lock no longer than

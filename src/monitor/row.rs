@@ -193,6 +193,10 @@ monitor_row! {
     keep_detail = "keep_detail": bool;
     /// False where any certificate will do.
     tls_verify = "tls_verify": bool;
+    /// True where the connection is kept for the next check.
+    keep_alive = "keep_alive": bool;
+    /// True where a TLS session may be resumed instead of a full handshake.
+    tls_resume = "tls_resume": bool;
     /// The name sent and verified instead of the host.
     server_name = "server_name": String;
     /// Path of a PEM file with the roots to trust.

@@ -12,6 +12,7 @@ use probes::{Nanos, ProbeSpec, Timings};
 use crate::ids::{MonitorId, SlotRef};
 use crate::limits::CONNECT_ADDRESSES_MAX;
 use crate::monitor::Monitor;
+use crate::net::pool::Peer;
 use crate::net::ring::Interest;
 use crate::net::stream::Stream;
 
@@ -26,6 +27,8 @@ pub enum Stage {
         /// What it is armed for.
         armed: Option<Interest>,
     },
+    /// Over; its connection was taken off to be kept.
+    Ended,
     /// An echo request is out.
     Echoing {
         /// Packets dropped in our own receive buffers before.
@@ -59,6 +62,10 @@ pub struct Flight {
     pub tried: usize,
     /// The address asked last.
     pub address: Option<IpAddr>,
+    /// Whose connection and session are kept, where any are.
+    pub peer: Option<Peer>,
+    /// This attempt makes its connection anew: with what was kept it failed.
+    pub anew: bool,
     /// Where it is.
     pub stage: Stage,
 }
@@ -79,6 +86,8 @@ impl Flight {
             addresses: Arc::default(),
             tried: 0,
             address: None,
+            peer: None,
+            anew: false,
             stage: Stage::Resolving,
         }
     }

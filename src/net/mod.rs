@@ -10,6 +10,8 @@ pub mod trust;
 
 pub mod stream;
 
+pub mod pool;
+
 pub mod egress;
 pub mod flight;
 

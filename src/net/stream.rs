@@ -1,18 +1,21 @@
-//! One TCP connection that carries one machine.
+//! One TCP connection that carries one machine, or one after the other.
 //!
 //! Owns: the socket, from the connect to the close, and the bytes that did not fit. Holds no
 //! protocol. Calls are tried first; only one that would block asks for readiness. Costs seven
 //! system calls for an exchange that fits a packet each way.
 
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
 use probes::http::Http;
+use probes::spec::{HttpOptions, HttpUrl};
 use probes::tcp::Tcp;
-use probes::tls::Tls;
+use probes::tls::{Session, Tls};
 use probes::{End, Machine, Nanos, Outcome};
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -171,6 +174,53 @@ impl Stream {
             }
         }
         Progress::Wait(self.interest())
+    }
+
+    /// True where the connection can carry another exchange.
+    pub fn is_kept(&mut self) -> bool {
+        let is_open = self.connected && !self.closed_by_target && !self.reset_by_target;
+        is_open && self.unsent.is_empty() && self.machine.inner().is_kept()
+    }
+
+    /// True where a kept connection may carry an exchange at `wall_unix_s`: it is open, nothing
+    /// came that nobody asked for, and its certificate still counts.
+    pub fn is_usable(&self, wall_unix_s: u64) -> bool {
+        let holds = match &self.machine {
+            AnyMachine::Https(tls) => tls.holds(wall_unix_s),
+            _ => true,
+        };
+        let quiet = self.socket.peek(&mut [MaybeUninit::uninit()]);
+        holds && quiet.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// True where a failure may come from what was kept of an earlier exchange.
+    pub fn is_doubtful(&mut self) -> bool {
+        self.machine.inner().is_doubtful()
+    }
+
+    /// The TLS session for the next connection, where one is to be kept.
+    pub fn take_session(&mut self) -> Option<Box<Session>> {
+        match &mut self.machine {
+            AnyMachine::Https(tls) => tls.take_session(),
+            _ => None,
+        }
+    }
+
+    /// Begins a further exchange over a connection that was kept.
+    pub fn again(
+        &mut self,
+        url: &HttpUrl,
+        options: &Arc<HttpOptions>,
+        buffers: &mut Buffers,
+        clock: &Clock,
+    ) -> Progress {
+        let now = clock.now();
+        let http = Http::again(url, options, now);
+        match &mut self.machine {
+            AnyMachine::Https(tls) => tls.again(http),
+            machine => *machine = AnyMachine::Http(Box::new(http)),
+        }
+        self.after_event(buffers, now).unwrap_or_else(|| Progress::Wait(self.interest()))
     }
 
     /// The deadline of the check has passed.

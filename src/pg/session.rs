@@ -21,6 +21,9 @@ use crate::limits::{PG_CONNECT_MS_MAX, PG_STATEMENT_MS_MAX};
 /// A parameter and its type: the server is not asked for it.
 pub type Value<'a> = (&'a (dyn ToSql + Sync), Type);
 
+/// What a person can do about a server that is not there.
+const REMEDY: &str = ": start it, or correct DATABASE_URL, or POSTGRES_HOST and POSTGRES_PORT";
+
 /// An open connection.
 #[derive(Debug)]
 pub struct Session {
@@ -49,11 +52,13 @@ impl Session {
         options: &PgOptions,
         mut on_notice: impl FnMut(Notification) + Send + 'static,
     ) -> Result<Session, PgError> {
-        let named =
-            |error: PgError| PgError { text: format!("{options}: {}", error.text), ..error };
+        let named = |error: PgError| {
+            let remedy = if error.kind == Kind::Away { REMEDY } else { "" };
+            PgError { text: format!("{options}: {}{remedy}", error.text), ..error }
+        };
         let hosts = options.config.get_hosts().len().max(1) as u32;
         // The time limit of the options is for the socket alone; this one is for logging in too.
-        let wait = Duration::from_millis(PG_CONNECT_MS_MAX) * 2 * hosts;
+        let wait = Duration::from_millis(PG_CONNECT_MS_MAX) * hosts;
         let connecting = options.config.connect(options.tls.clone());
         let (client, mut connection) = within(wait, connecting).await.map_err(named)?;
         let driver = tokio::spawn(async move {

@@ -69,24 +69,40 @@ pub fn pack(base: u64, t0_ms: u64, samples: &[Sample]) -> Result<Vec<u8>, BlobEr
         }
     }
 
+    let mut blob = begin();
+    blob.extend((samples.len() as u32).to_le_bytes());
+    for column in &columns {
+        put(&mut blob, column, DeltaSpec::TryConsecutive(1))?;
+    }
+    seal(&mut blob, CODEC_PCO);
+    Ok(blob)
+}
+
+/// A blob without payload, to be sealed when that is written.
+pub(super) fn begin() -> Vec<u8> {
+    vec![0; HEADER_BYTES]
+}
+
+/// Appends a column.
+pub(super) fn put(blob: &mut Vec<u8>, column: &[u32], deltas: DeltaSpec) -> Result<(), BlobError> {
     let config = ChunkConfig::default()
         .with_compression_level(LEVEL)
         .with_mode_spec(ModeSpec::Classic)
-        .with_delta_spec(DeltaSpec::TryConsecutive(1));
-    let mut blob = vec![0; HEADER_BYTES];
-    blob.extend((samples.len() as u32).to_le_bytes());
-    for column in &columns {
-        let packed = simple_compress(column, &config)
-            .map_err(|error| BlobError::Malformed(error.to_string()))?;
-        blob.extend((packed.len() as u32).to_le_bytes());
-        blob.extend(packed);
-    }
+        .with_delta_spec(deltas);
+    let packed = simple_compress(column, &config)
+        .map_err(|error| BlobError::Malformed(error.to_string()))?;
+    blob.extend((packed.len() as u32).to_le_bytes());
+    blob.extend(packed);
+    Ok(())
+}
+
+/// Writes the header.
+pub(super) fn seal(blob: &mut [u8], codec: u8) {
     let checksum = crc32fast::hash(&blob[HEADER_BYTES..]);
     let length = (blob.len() - HEADER_BYTES) as u32;
-    blob[0] = CODEC_PCO;
+    blob[0] = codec;
     blob[1..5].copy_from_slice(&length.to_le_bytes());
     blob[5..9].copy_from_slice(&checksum.to_le_bytes());
-    Ok(blob)
 }
 
 /// Unpacks what [`pack`] made with the same `base` and `t0_ms`.
@@ -96,17 +112,40 @@ pub fn pack(base: u64, t0_ms: u64, samples: &[Sample]) -> Result<Vec<u8>, BlobEr
 /// Any change of a byte is noticed and gives an error; never panics, and allocates at most for
 /// `BLOB_SAMPLES_MAX` results.
 pub fn unpack(base: u64, t0_ms: u64, blob: &[u8]) -> Result<Vec<Sample>, BlobError> {
-    let mut columns = Columns { rest: payload(blob)? };
+    unpack_of(base, t0_ms, blob, |_| true)
+}
+
+/// As [`unpack`], of the monitors that are `wanted` only: a blob that has none of them costs one
+/// of its columns.
+///
+/// # Errors
+///
+/// As for [`unpack`], but columns that are not needed are not looked at.
+pub fn unpack_of(
+    base: u64,
+    t0_ms: u64,
+    blob: &[u8],
+    wanted: impl Fn(MonitorId) -> bool,
+) -> Result<Vec<Sample>, BlobError> {
+    let mut columns = Columns::of(blob, CODEC_PCO)?;
     let count = columns.number()?;
     if count == 0 || count > BLOB_SAMPLES_MAX {
         return Err(BlobError::Malformed(format!("{count} results")));
     }
-    let mut rows = vec![[0u32; COLUMNS]; count];
     let mut column = vec![0u32; count];
+    columns.next_into(&mut column)?;
+    let is_wanted = |offset: u32| wanted(MonitorId(base.saturating_add(u64::from(offset))));
+    let places: Vec<usize> = (0..count).filter(|at| is_wanted(column[*at])).collect();
+    if places.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut rows = vec![[0u32; COLUMNS]; places.len()];
     for index in 0..COLUMNS {
-        columns.next_into(&mut column)?;
-        for (row, value) in rows.iter_mut().zip(&column) {
-            row[index] = *value;
+        if index > 0 {
+            columns.next_into(&mut column)?;
+        }
+        for (row, at) in rows.iter_mut().zip(&places) {
+            row[index] = column[*at];
         }
     }
     let samples: Option<Vec<Sample>> =
@@ -115,11 +154,11 @@ pub fn unpack(base: u64, t0_ms: u64, blob: &[u8]) -> Result<Vec<Sample>, BlobErr
 }
 
 /// The part after the header, after all that the header promises was checked.
-fn payload(blob: &[u8]) -> Result<&[u8], BlobError> {
+fn payload(blob: &[u8], wanted: u8) -> Result<&[u8], BlobError> {
     let too_short = BlobError::Length { expected: HEADER_BYTES, found: blob.len() };
     let (header, payload) = blob.split_first_chunk::<HEADER_BYTES>().ok_or(too_short)?;
     let [codec, l0, l1, l2, l3, c0, c1, c2, c3] = *header;
-    if codec != CODEC_PCO {
+    if codec != wanted {
         return Err(BlobError::Codec(codec));
     }
     let expected = u32::from_le_bytes([l0, l1, l2, l3]) as usize;
@@ -133,19 +172,26 @@ fn payload(blob: &[u8]) -> Result<&[u8], BlobError> {
 }
 
 /// Reads a payload from its start.
-struct Columns<'a> {
+pub(super) struct Columns<'a> {
     rest: &'a [u8],
 }
 
-impl Columns<'_> {
-    fn number(&mut self) -> Result<usize, BlobError> {
+impl<'a> Columns<'a> {
+    /// The payload of a blob of this codec.
+    pub fn of(blob: &'a [u8], codec: u8) -> Result<Columns<'a>, BlobError> {
+        Ok(Columns { rest: payload(blob, codec)? })
+    }
+
+    /// The next number.
+    pub fn number(&mut self) -> Result<usize, BlobError> {
         let too_short = BlobError::Length { expected: 4, found: self.rest.len() };
         let (number, rest) = self.rest.split_first_chunk::<4>().ok_or(too_short)?;
         self.rest = rest;
         Ok(u32::from_le_bytes(*number) as usize)
     }
 
-    fn next_into(&mut self, column: &mut [u32]) -> Result<(), BlobError> {
+    /// The next column, which has exactly this length.
+    pub fn next_into(&mut self, column: &mut [u32]) -> Result<(), BlobError> {
         let length = self.number()?;
         let too_short = BlobError::Length { expected: length, found: self.rest.len() };
         let (packed, rest) = self.rest.split_at_checked(length).ok_or(too_short)?;
@@ -269,6 +315,18 @@ mod tests {
             changed[at] ^= 0x10;
             assert!(unpack(0, 0, &changed).is_err(), "byte {at}");
             assert!(unpack(0, 0, &blob[..at]).is_err(), "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn of_some_monitors_comes_the_same_as_of_all() {
+        let samples: Vec<Sample> = (0..90).map(|n| sample(n / 3, 60_000 * (n % 3))).collect();
+        let blob = pack(0, 0, &samples).unwrap();
+        for wanted in [&[3, 7][..], &[0], &[29], &[99], &[]] {
+            let is_wanted = |monitor: MonitorId| wanted.contains(&monitor.0);
+            let mut all = unpack(0, 0, &blob).unwrap();
+            all.retain(|sample| is_wanted(sample.monitor));
+            assert_eq!(unpack_of(0, 0, &blob, is_wanted).unwrap(), all);
         }
     }
 

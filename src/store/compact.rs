@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 
 use rusqlite::{Connection, Transaction, params};
 
+use super::hours::hour_start;
 use super::slice::Slice;
 use super::sqlite::begin;
 use super::states;
@@ -102,8 +103,12 @@ fn write_chunks(
         "INSERT INTO chunk (grp, t0, part, n, data) VALUES (?1, ?2,
             (SELECT coalesce(max(part) + 1, 0) FROM chunk WHERE grp = ?1 AND t0 = ?2), ?3, ?4)",
     )?;
+    let mut unsummed =
+        transaction.prepare_cached("INSERT INTO unsummed (t0, grp, chunk) VALUES (?1, ?2, ?3)")?;
+    let hour = signed(hour_start(unsigned(t0)));
     for (grp, count, data) in slice.chunks(t0)? {
-        statement.execute(params![signed(grp), t0, count as i64, data])?;
+        let chunk = statement.insert(params![signed(grp), t0, count as i64, data])?;
+        unsummed.execute(params![hour, signed(grp), chunk])?;
         done.samples_compacted += count as u64;
         done.chunk_bytes += data.len() as u64;
     }

@@ -37,6 +37,8 @@ pub struct StoreCounters {
     pub samples_compacted: AtomicU64,
     /// Bytes of chunks written.
     pub chunk_bytes: AtomicU64,
+    /// Monitors whose hour was summed up.
+    pub hours_written: AtomicU64,
     /// Chunks deleted for age or size.
     pub chunks_deleted: AtomicU64,
     /// Head rows set aside because they could not be unpacked.
@@ -65,6 +67,11 @@ struct SpoolNumbers {
 }
 
 impl StoreCounters {
+    /// True while the database does not take results, or was not reached yet.
+    pub fn is_away(&self) -> bool {
+        self.away.load(Ordering::Relaxed) > 0
+    }
+
     /// Every number with its name and its help, for the metrics page.
     pub fn by_name(&self) -> Counts {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -80,6 +87,7 @@ impl StoreCounters {
             ("engine_store_states", "States brought up to date", load(&self.states_written)),
             ("engine_store_compacted", "Results moved to chunks", load(&self.samples_compacted)),
             ("engine_store_chunk_bytes", "Bytes of chunks written", load(&self.chunk_bytes)),
+            ("engine_store_hours", "Hours of monitors summed up", load(&self.hours_written)),
             ("engine_store_chunks_deleted", "Deleted for age or size", load(&self.chunks_deleted)),
             ("engine_store_damaged", "Rows set aside as damaged", load(&self.damaged)),
             ("engine_spool_errors", "Failed writes to the spool", load(&self.spool_errors)),
@@ -135,6 +143,7 @@ impl StoreCounters {
         add(&self.states_written, done.states_written);
         add(&self.samples_compacted, done.samples_compacted);
         add(&self.chunk_bytes, done.chunk_bytes);
+        add(&self.hours_written, done.hours_written);
         add(&self.chunks_deleted, done.chunks_deleted);
         add(&self.damaged, done.damaged.len() as u64);
         self.over_size.store(u64::from(done.over_size), Ordering::Relaxed);

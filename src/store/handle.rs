@@ -21,14 +21,14 @@ impl StoreHandle {
         StoreHandle(to_store)
     }
 
-    /// Makes the monitors of a source exactly these; see [`super::Store::sync_monitors`].
+    /// Adds or changes monitors of a source; where the database is away, says which are known.
     ///
     /// # Errors
     ///
     /// The database's, or `Ended`.
-    pub fn sync(&self, source: &str, rows: Vec<NewMonitor>) -> Result<SyncReport, StoreError> {
+    pub fn put(&self, source: &str, rows: Vec<NewMonitor>) -> Result<SyncReport, StoreError> {
         let source = source.to_owned();
-        self.ask(|reply| ToStore::Sync { source, rows, reply })
+        self.ask(|reply| ToStore::Put { source, rows, reply })
     }
 
     /// Changes some monitors of a source; see [`super::Store::edit_monitors`].

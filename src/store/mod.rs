@@ -26,6 +26,8 @@ use crate::sample::SampleBatch;
 
 pub mod blob;
 
+pub mod hours;
+
 mod folder;
 
 pub mod cursor;
@@ -48,6 +50,8 @@ mod slice;
 
 mod compact;
 
+mod sum_up;
+
 mod retain;
 
 pub mod sqlite;
@@ -62,6 +66,8 @@ pub mod spool;
 
 mod counters;
 
+pub mod recall;
+
 pub mod writer;
 
 mod handle;
@@ -70,6 +76,7 @@ pub use counters::StoreCounters;
 pub use handle::StoreHandle;
 pub use pg::{PgReader, PgServer, PgStore};
 pub use reader::{SqliteFolder, SqliteReader};
+pub use recall::Recall;
 pub use sqlite::SqliteStore;
 pub use view::{OpenReader, Read};
 pub use writer::{StoreThread, Tap, ToStore};
@@ -153,6 +160,15 @@ pub trait Store: Send {
     ) -> Result<HashMap<MonitorId, State>, StoreError> {
         let mut all = self.load_states()?;
         Ok(monitors.iter().filter_map(|id| all.remove(id).map(|state| (*id, state))).collect())
+    }
+
+    /// The number that tells this database from others; `None` where it cannot be away.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn identity(&mut self) -> Result<Option<u64>, StoreError> {
+        Ok(None)
     }
 
     /// Starts a run. Until [`Store::end_run`], the database counts as not cleanly stopped.
@@ -267,6 +283,9 @@ pub struct SyncReport {
     pub removed: Vec<MonitorId>,
     /// Rows whose name is taken.
     pub refused: Vec<RefusedRow>,
+    /// True where the database is away and this is what was known: to be done again when it is
+    /// back.
+    pub away: bool,
 }
 
 /// A row that was not stored because its name is taken.
@@ -315,6 +334,8 @@ pub struct Maintained {
     pub samples_compacted: u64,
     /// Bytes of the chunks written.
     pub chunk_bytes: u64,
+    /// Monitors whose hour was summed up.
+    pub hours_written: u64,
     /// Chunks deleted for their age or for the size of the database.
     pub chunks_deleted: u64,
     /// Other rows deleted.

@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Row, params};
 
 use super::fold::Touched;
+use super::hours::{HOUR_MS, hour_start};
 use super::sqlite::{check_owner, schema_known};
 use super::states::{self, Known};
 use super::view::{
-    CertView, ChannelRow, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Range, Read,
-    ResultView, Results, TransitionView, Watched, Written,
+    CertView, ChannelRow, Counts, Evidence, Filter, Hours, Incident, MonitorView, OpenReader,
+    Range, Read, ResultView, Results, TransitionView, Watched, Written,
 };
 use super::{StoreError, blob, folder, marks, signed, unsigned, window_start};
 use crate::clock::wall_millis;
 use crate::ids::MonitorId;
-use crate::limits::{GROUP_BITS, LANE_BITS, WINDOW_MS};
+use crate::limits::{GROUP_BITS, HOUR_GROUP_BITS, LANE_BITS, WINDOW_MS};
 use crate::monitor::Kind;
 use crate::sample::{Code, Marks, Sample, Verdict};
 
@@ -108,6 +109,23 @@ impl SqliteReader {
         Ok(())
     }
 
+    /// Results in chunks that are not in the sums of their hour.
+    fn unsummed_results(&self, found: &mut Found, range: &Range) -> Result<(), StoreError> {
+        let grp = found.monitor.0 >> GROUP_BITS;
+        let mut statement = self.conn.prepare_cached(
+            "SELECT c.t0, c.part, c.data FROM unsummed u JOIN chunk c ON c.id = u.chunk
+             WHERE u.t0 BETWEEN ?2 AND ?3 AND u.grp = ?1",
+        )?;
+        let values = [grp, hour_start(range.from_ms), range.to_ms.min(i64::MAX as u64)];
+        let mut rows = statement.query(values.map(signed))?;
+        while let Some(row) = rows.next()? {
+            let (t0, part): (i64, i64) = (row.get(0)?, row.get(1)?);
+            let data = row.get_ref(2)?.as_blob().unwrap_or_default();
+            found.add(grp << GROUP_BITS, t0, data, || format!("chunk {grp} {t0} {part}"));
+        }
+        Ok(())
+    }
+
     /// Head rows of this monitor's lane that the engine has set aside as damaged.
     fn set_aside(&self, found: &mut Found, range: &Range) -> Result<(), StoreError> {
         let lane = found.monitor.0 >> LANE_BITS;
@@ -140,12 +158,11 @@ impl Found {
 
     /// Adds what a blob has of the monitor.
     pub fn add(&mut self, base: u64, t0: i64, data: &[u8], name: impl Fn() -> String) {
-        match blob::unpack(base, unsigned(t0), data) {
+        match blob::unpack_of(base, unsigned(t0), data, |monitor| monitor == self.monitor) {
             Ok(samples) => {
-                let (monitor, from, to) = (self.monitor, self.range.from_ms, self.range.to_ms);
-                self.samples.extend(samples.into_iter().filter(|sample| {
-                    sample.monitor == monitor && (from..=to).contains(&sample.due_ms)
-                }));
+                let range = self.range.from_ms..=self.range.to_ms;
+                let within = samples.into_iter().filter(|one| range.contains(&one.due_ms));
+                self.samples.extend(within);
             }
             Err(error) => self.damaged.push(format!("{}: {error}", name())),
         }
@@ -154,6 +171,16 @@ impl Found {
     /// Results due at a time or later.
     pub fn count_from(&self, due_ms: u64) -> usize {
         self.samples.iter().filter(|sample| sample.due_ms >= due_ms).count()
+    }
+
+    /// The results by hour.
+    pub fn hours(self) -> Hours {
+        let mut found = Hours { damaged: self.damaged, ..Hours::default() };
+        for sample in &self.samples {
+            let hour = found.hours.entry(hour_start(sample.due_ms)).or_default();
+            hour.add(sample.code, Some(sample.total_us).filter(|micros| *micros != u32::MAX));
+        }
+        found
     }
 
     /// The results, newest first, as many as are wanted.
@@ -278,6 +305,27 @@ impl Read for SqliteReader {
         self.set_aside(&mut found, range)?;
         transaction.finish()?;
         Ok(found.results())
+    }
+
+    fn hours(&mut self, monitor: MonitorId, from_ms: u64, to_ms: u64) -> Result<Hours, StoreError> {
+        let transaction = self.conn.unchecked_transaction()?;
+        let range = Range { from_ms, to_ms: to_ms.saturating_add(HOUR_MS - 1), limit: usize::MAX };
+        let mut found = Found::new(monitor, &range);
+        self.head_results(&mut found, &range)?;
+        self.unsummed_results(&mut found, &range)?;
+        self.set_aside(&mut found, &range)?;
+        let mut found = found.hours();
+        let grp = monitor.0 >> HOUR_GROUP_BITS;
+        let mut statement = self.conn.prepare_cached(
+            "SELECT t0, data FROM hour_sum WHERE grp = ?1 AND t0 BETWEEN ?2 AND ?3",
+        )?;
+        let mut rows = statement.query([grp, from_ms, to_ms].map(signed))?;
+        while let Some(row) = rows.next()? {
+            let data = row.get_ref(1)?.as_blob().unwrap_or_default();
+            found.add(monitor, unsigned(row.get(0)?), data);
+        }
+        transaction.finish()?;
+        Ok(found)
     }
 
     fn evidence(&mut self, monitor: MonitorId) -> Result<Vec<Evidence>, StoreError> {
@@ -496,7 +544,9 @@ fn put_head_on_top(conn: &Connection, listed: &mut [Listed]) -> Result<(), Store
     by_id.sort_unstable_by_key(|listed| listed.view.id);
     let lane = |listed: &Listed| listed.view.id.0 >> LANE_BITS;
     for of_lane in by_id.chunk_by_mut(|one, other| lane(one) == lane(other)) {
-        states::on_top(conn, lane(of_lane[0]), |monitor, touched| {
+        let ids: Vec<MonitorId> = of_lane.iter().map(|listed| listed.view.id).collect();
+        let wanted = |monitor| ids.binary_search(&monitor).is_ok();
+        states::on_top(conn, lane(of_lane[0]), wanted, |monitor, touched| {
             if let Ok(at) = of_lane.binary_search_by_key(&monitor, |listed| listed.view.id) {
                 of_lane[at].take(touched);
             }

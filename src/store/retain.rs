@@ -9,8 +9,9 @@ use rusqlite::{Connection, Transaction};
 use super::sqlite::begin;
 use super::{Maintained, Retention, StoreError, signed, unsigned};
 use crate::limits::{
-    DELETE_CHUNKS_MAX, DELETE_ROWS_MAX, EVIDENCE_ROWS_MAX, FREE_PAGES_KEPT, INCIDENT_ROWS_MAX,
-    OPTIMIZE_EVERY_MS, RETAIN_EVERY_MS, TRANSITION_ROWS_MAX, VACUUM_PAGES_MAX, WINDOW_MS,
+    DELETE_CHUNKS_MAX, DELETE_ROWS_MAX, EVIDENCE_ROWS_MAX, FREE_PAGES_KEPT, HOURS_AGE_MS,
+    INCIDENT_ROWS_MAX, OPTIMIZE_EVERY_MS, RETAIN_EVERY_MS, TRANSITION_ROWS_MAX, VACUUM_PAGES_MAX,
+    WINDOW_MS,
 };
 
 /// Looks at ages and sizes from time to time, and works while there is something to do.
@@ -53,12 +54,21 @@ impl Keeper {
         let transaction = begin(conn)?;
         done.chunks_deleted = self.old_chunks(&transaction, now_ms)?;
         done.rows_deleted = self.old_rows(&transaction, now_ms)?;
+        done.rows_deleted += hours_before(&transaction, now_ms.saturating_sub(HOURS_AGE_MS))?;
         let surplus = used_bytes(&transaction)?.saturating_sub(self.retention.bytes_max);
-        if done.chunks_deleted == 0 && surplus > 0 {
+        let mut made_room = done.chunks_deleted > 0;
+        if !made_room && surplus > 0 {
             done.chunks_deleted = oldest_chunks(&transaction, surplus)?;
+            // Hours go last: they are the little that is left of results that went before.
+            let hours = match done.chunks_deleted {
+                0 => hours_before(&transaction, u64::MAX >> 1)?,
+                _ => 0,
+            };
+            done.rows_deleted += hours;
+            made_room = done.chunks_deleted + hours > 0;
         }
         transaction.commit()?;
-        self.over_size = surplus > 0 && done.chunks_deleted == 0;
+        self.over_size = surplus > 0 && !made_room;
         done.over_size = self.over_size;
         let given_back = self.give_back(conn)?;
         done.more = done.chunks_deleted > 0 || done.rows_deleted > 0 || given_back;
@@ -175,6 +185,15 @@ fn removed_monitors(transaction: &Transaction<'_>, before: i64) -> Result<usize,
             .execute("DELETE FROM cert WHERE id NOT IN (SELECT cert_id FROM monitor_cert)", [])?;
     }
     Ok(ids.len())
+}
+
+/// Deletes the oldest sums of hours that began before a time, as many as a step may.
+fn hours_before(transaction: &Transaction<'_>, before_ms: u64) -> Result<u64, StoreError> {
+    let deleted = transaction.execute(
+        "DELETE FROM hour_sum WHERE id IN (SELECT id FROM hour_sum WHERE t0 < ?1 ORDER BY t0 LIMIT ?2)",
+        [signed(before_ms), DELETE_CHUNKS_MAX as i64],
+    )?;
+    Ok(deleted as u64)
 }
 
 /// Deletes the oldest chunks until at least `surplus` bytes are free, or as many as a step may.

@@ -25,12 +25,24 @@ pub(super) struct Slice {
 impl Slice {
     /// Adds a head row. False where the slice is full and the row is left for the next one.
     pub fn add(&mut self, t0: i64, lane: i64, seq: i64, data: &[u8]) -> bool {
+        self.add_of(t0, lane, seq, data, |_| true)
+    }
+
+    /// As [`Slice::add`], of the monitors that are `wanted` only.
+    pub fn add_of(
+        &mut self,
+        t0: i64,
+        lane: i64,
+        seq: i64,
+        data: &[u8],
+        wanted: impl Fn(MonitorId) -> bool,
+    ) -> bool {
         if self.samples.len() >= COMPACT_SAMPLES_MAX {
             self.more = true;
             return false;
         }
         self.last_seq = seq;
-        match blob::unpack(unsigned(lane) << LANE_BITS, unsigned(t0), data) {
+        match blob::unpack_of(unsigned(lane) << LANE_BITS, unsigned(t0), data, wanted) {
             Ok(samples) => self.samples.extend(samples),
             Err(error) => self.damaged.push((seq, error.to_string())),
         }

@@ -21,7 +21,7 @@ use super::{
     Appended, Gap, Maintained, NewMonitor, Retention, RunId, Store, StoreError, SyncReport, marks,
     signed, unsigned,
 };
-use super::{append, sync};
+use super::{append, sum_up, sync};
 use crate::clock::wall_millis;
 use crate::fault::Fault;
 use crate::ids::MonitorId;
@@ -157,6 +157,9 @@ impl Store for SqliteStore {
             return Ok(done);
         }
         if let Some(done) = self.lanes.step(&mut self.conn, now_ms)? {
+            return Ok(done);
+        }
+        if let Some(done) = sum_up::slice(&mut self.conn, now_ms)? {
             return Ok(done);
         }
         self.keeper.slice(&mut self.conn, now_ms)

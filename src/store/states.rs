@@ -86,7 +86,7 @@ pub(super) struct Advanced {
 /// Takes a bounded number of head rows of a lane into its states.
 pub(super) fn advance(transaction: &Transaction<'_>, lane: u64) -> Result<Advanced, StoreError> {
     let from = position(transaction, lane)?;
-    let slice = above(transaction, lane, from)?;
+    let slice = above(transaction, lane, from, |_| true)?;
     if slice.last_seq == from {
         return Ok(Advanced { seq: from, more: false, states: 0 });
     }
@@ -109,24 +109,30 @@ fn position(conn: &Connection, lane: u64) -> Result<i64, StoreError> {
     Ok(seq.unwrap_or(0))
 }
 
-fn above(conn: &Connection, lane: u64, seq: i64) -> Result<Slice, StoreError> {
+fn above(
+    conn: &Connection,
+    lane: u64,
+    seq: i64,
+    wanted: impl Fn(MonitorId) -> bool + Copy,
+) -> Result<Slice, StoreError> {
     let mut statement = conn.prepare_cached(
         "SELECT seq, t0, data FROM head WHERE lane = ?1 AND seq > ?2 ORDER BY seq",
     )?;
-    read_slice(statement.query([signed(lane), seq])?, signed(lane), seq)
+    read_slice_of(statement.query([signed(lane), seq])?, signed(lane), seq, wanted)
 }
 
-/// Calls `each` with what the head of a lane has above its states, in bounded pieces: a monitor
-/// may come several times, each on top of the time before. Must be in one transaction with the
+/// Calls `each` with what the head of a lane has of the monitors that are `wanted` above its
+/// states, in bounded pieces: a monitor may come several times, each on top of the time before. Must be in one transaction with the
 /// reading of the states.
 pub(super) fn on_top(
     conn: &Connection,
     lane: u64,
+    wanted: impl Fn(MonitorId) -> bool + Copy,
     mut each: impl FnMut(MonitorId, &Touched),
 ) -> Result<(), StoreError> {
     let mut from = position(conn, lane)?;
     loop {
-        let slice = above(conn, lane, from)?;
+        let slice = above(conn, lane, from, wanted)?;
         slice.by_monitor().for_each(|(monitor, touched)| each(monitor, &touched));
         if !slice.more {
             return Ok(());
@@ -136,15 +142,20 @@ pub(super) fn on_top(
 }
 
 /// Reads rows of `seq`, `t0` and `data` until there are `COMPACT_SAMPLES_MAX` results.
-pub(super) fn read_slice(
+pub(super) fn read_slice(rows: Rows<'_>, lane: i64, last_seq: i64) -> Result<Slice, StoreError> {
+    read_slice_of(rows, lane, last_seq, |_| true)
+}
+
+fn read_slice_of(
     mut rows: Rows<'_>,
     lane: i64,
     last_seq: i64,
+    wanted: impl Fn(MonitorId) -> bool + Copy,
 ) -> Result<Slice, StoreError> {
     let mut slice = Slice { last_seq, ..Slice::default() };
     while let Some(row) = rows.next()? {
         let data = row.get_ref(2)?.as_blob().unwrap_or_default();
-        if !slice.add(row.get(1)?, lane, row.get(0)?, data) {
+        if !slice.add_of(row.get(1)?, lane, row.get(0)?, data, wanted) {
             break;
         }
     }
@@ -340,7 +351,9 @@ fn finish(
     states: &mut Vec<(MonitorId, State)>,
 ) -> Result<(), StoreError> {
     let Some((first, _)) = lane.first() else { return Ok(()) };
-    on_top(conn, first.0 >> LANE_BITS, |monitor, touched| {
+    let ids: Vec<MonitorId> = lane.iter().map(|(monitor, _)| *monitor).collect();
+    let wanted = |monitor| ids.binary_search(&monitor).is_ok();
+    on_top(conn, first.0 >> LANE_BITS, wanted, |monitor, touched| {
         if let Ok(at) = lane.binary_search_by_key(&monitor, |(monitor, _)| *monitor) {
             lane[at].1.take(touched);
         }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::StoreError;
+pub use super::hours::{Counts, Hours};
 use crate::ids::{MonitorId, Tick};
 use crate::monitor::Kind;
 use crate::sample::{Marks, Sample, Verdict};
@@ -117,6 +118,14 @@ pub trait Read {
     ///
     /// Only the database's.
     fn channel(&mut self, id: u64) -> Result<Option<ChannelRow>, StoreError>;
+
+    /// The hours of one monitor that begin in `from_ms..=to_ms`, each with all its results that
+    /// are recorded, summed up already or not; those without any are left out.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's. A stored blob that cannot be unpacked is named beside the others.
+    fn hours(&mut self, monitor: MonitorId, from_ms: u64, to_ms: u64) -> Result<Hours, StoreError>;
 
     /// Certificates that one monitor saw, the current one first.
     ///
@@ -274,19 +283,6 @@ pub struct Written {
     pub row_json: String,
     /// True where it could not run when it was stored.
     pub has_problem: bool,
-}
-
-/// Checks by result.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, ToSchema)]
-pub struct Counts {
-    /// Good answers.
-    pub up: u64,
-    /// Bad ones.
-    pub down: u64,
-    /// Our own trouble.
-    pub unknown: u64,
-    /// Not run.
-    pub missed: u64,
 }
 
 /// Results of one monitor.

@@ -19,7 +19,7 @@ use probes::Nanos;
 
 use super::counters::add;
 use super::spool::{RunKey, Slice, Spool};
-use super::{Appended, NewMonitor, RunId, Store, StoreCounters, StoreError, SyncReport};
+use super::{Appended, NewMonitor, Recall, RunId, Store, StoreCounters, StoreError, SyncReport};
 use crate::clock::Clock;
 use crate::ids::MonitorId;
 use crate::limits::{
@@ -27,6 +27,7 @@ use crate::limits::{
     STORE_RETRY_MS_MAX, STORE_RETRY_MS_MIN,
 };
 use crate::monitor::State;
+use crate::pg::{Kind, PgError};
 use crate::sample::{SampleBatch, Transition};
 
 type Seen = dyn FnMut(&[SampleBatch]) + Send;
@@ -45,8 +46,8 @@ impl fmt::Debug for Tap {
 pub enum ToStore {
     /// Record these results.
     Batch(SampleBatch),
-    /// Make the monitors of a source exactly these; see [`Store::sync_monitors`].
-    Sync {
+    /// Add or change monitors; where the database is away, say which are known.
+    Put {
         /// Which file or API they are from.
         source: String,
         /// All of its monitors.
@@ -105,22 +106,24 @@ impl StoreThread {
         StoreThread::start_known(store, None, spool, inbox, tell, counters)
     }
 
-    /// As [`StoreThread::start`], for a database that may be away and is known by `identity`: then
-    /// the run begins without it.
+    /// As [`StoreThread::start`], for a database that may be away: then the run begins with what
+    /// `recall` knows of it.
     ///
     /// # Errors
     ///
     /// As for [`StoreThread::start`].
     pub fn start_known(
         mut store: Box<dyn Store>,
-        identity: Option<u64>,
+        mut recall: Option<Recall>,
         spool: Spool,
         inbox: Receiver<ToStore>,
         tell: impl FnMut(Vec<Transition>) + Send + 'static,
         counters: Arc<StoreCounters>,
     ) -> Result<StoreThread, StoreError> {
         let clock = Clock::start();
-        let (run, adopted) = begin(&mut *store, identity, &spool, &clock)?;
+        let (run, adopted) = begin(&mut *store, &mut recall, &spool, &clock)?;
+        let reached = adopted.contains(&run);
+        counters.away.store(u64::from(!reached), Ordering::Relaxed);
         if !spool.is_empty() {
             let records = spool.numbers().records;
             tracing::info!(records, "results of an earlier run are in the spool");
@@ -128,6 +131,7 @@ impl StoreThread {
         let give_up = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             store,
+            recall,
             spool,
             run,
             adopted,
@@ -139,7 +143,7 @@ impl StoreThread {
             give_up: Arc::clone(&give_up),
             pending: Vec::new(),
             flushes: Vec::new(),
-            standing: Standing::Accepting,
+            standing: if reached { Standing::Accepting } else { Standing::Away },
             retry: Retry::default(),
             spool_retry: Retry::default(),
             maintain_at: Nanos(0),
@@ -181,7 +185,7 @@ impl StoreThread {
 /// Gives the runs that the database has, too.
 fn begin(
     store: &mut dyn Store,
-    identity: Option<u64>,
+    recall: &mut Option<Recall>,
     spool: &Spool,
     clock: &Clock,
 ) -> Result<(RunKey, BTreeSet<RunKey>), StoreError> {
@@ -192,9 +196,14 @@ fn begin(
             store.adopt_run(run)?;
             adopted.insert(run);
         }
-        store.begin_run(started_ms)
+        let run = store.begin_run(started_ms)?;
+        if let (Some(recall), Some(identity)) = (recall.as_mut(), store.identity()?) {
+            recall.set_database(identity);
+        }
+        Ok(run)
     };
-    match (in_database(), identity) {
+    let begun: Result<RunId, StoreError> = in_database();
+    match (begun, recall.as_ref().and_then(Recall::database)) {
         (Ok(run), _) => {
             let run = RunKey { run, started_ms };
             adopted.insert(run);
@@ -246,6 +255,8 @@ impl Retry {
 
 struct Writer {
     store: Box<dyn Store>,
+    /// What is known of the database while it is away.
+    recall: Option<Recall>,
     spool: Spool,
     run: RunKey,
     /// Runs that the database is known to have.
@@ -357,27 +368,67 @@ impl Writer {
     fn take(&mut self, message: ToStore) {
         match message {
             ToStore::Batch(batch) => self.pending.push(batch),
-            ToStore::Sync { source, rows, reply } => {
+            ToStore::Put { source, rows, reply } => {
                 // Whoever asked may be gone: then nobody wants the report.
-                let _ = reply.send(self.store.sync_monitors(&source, &rows));
+                let _ = reply.send(self.put(&source, &rows));
             }
             ToStore::Edit { source, rows, gone, reply } => {
                 let _ = reply.send(self.store.edit_monitors(&source, &rows, &gone));
             }
             ToStore::States { of, reply } => {
-                let states = match &of {
-                    None => self.store.load_states(),
-                    Some(monitors) => self.store.load_states_of(monitors),
-                };
-                let _ = reply.send(states.map(|mut states| {
-                    self.spool.correct(&mut states);
-                    states
-                }));
+                let states = self.states(of.as_deref());
+                let _ = reply.send(states.clone());
+                if let (Ok(states), Some(recall)) = (states, &mut self.recall) {
+                    recall.keep_states(&states);
+                }
             }
             ToStore::Tap(tap) => self.taps.push(tap),
             ToStore::Flush(reply) => self.flushes.push(reply),
             ToStore::Stop => self.stopping = true,
         }
+    }
+
+    /// Adds or changes monitors; where the database is away, finds those that are known.
+    fn put(&mut self, source: &str, rows: &[NewMonitor]) -> Result<SyncReport, StoreError> {
+        let away = self.not_reached();
+        let put = match away {
+            None => self.store.edit_monitors(source, rows, &[]),
+            Some(error) => Err(error),
+        };
+        match (put, &mut self.recall) {
+            (Ok(report), Some(recall)) => {
+                recall.keep_names(source, rows, &report);
+                Ok(report)
+            }
+            (Err(error), Some(recall)) if error.is_passing() => recall.find(source, rows),
+            (put, _) => put,
+        }
+    }
+
+    /// The last known states, with the changes that wait in the spool.
+    fn states(
+        &mut self,
+        of: Option<&[MonitorId]>,
+    ) -> Result<HashMap<MonitorId, State>, StoreError> {
+        let loaded = match (self.not_reached(), of) {
+            (Some(error), _) => Err(error),
+            (None, None) => self.store.load_states(),
+            (None, Some(monitors)) => self.store.load_states_of(monitors),
+        };
+        let mut states = match (loaded, &self.recall) {
+            (Err(error), Some(recall)) if error.is_passing() => recall.states(of)?,
+            (loaded, _) => loaded?,
+        };
+        self.spool.correct(&mut states);
+        Ok(states)
+    }
+
+    /// That the database was not reached since the start, where it was not: nobody is to wait for
+    /// another try of it.
+    fn not_reached(&self) -> Option<StoreError> {
+        let text = "not reached since the start";
+        let error = || PgError::new(Kind::Away, text).into();
+        (self.recall.is_some() && !self.adopted.contains(&self.run)).then(error)
     }
 
     /// Records what is waiting: in the database while it accepts, else in the spool, and where
@@ -478,6 +529,9 @@ impl Writer {
 
     /// These batches are safe: tells of their changes and forgets them.
     fn acknowledge(&mut self, count: usize) {
+        if let Some(recall) = &mut self.recall {
+            recall.note(&self.pending[..count]);
+        }
         self.taps.iter_mut().for_each(|Tap(tap)| tap(&self.pending[..count]));
         let safe = self.pending.drain(..count);
         let transitions: Vec<Transition> = safe.flat_map(|batch| batch.transitions).collect();
@@ -494,7 +548,13 @@ impl Writer {
         }
         if self.spool.is_empty() {
             if self.pending.is_empty() {
-                self.standing = Standing::Accepting;
+                match self.adopt(self.run) {
+                    Ok(()) => self.standing = Standing::Accepting,
+                    Err(error) => {
+                        let now = self.clock.now();
+                        self.retry.failed("results cannot be recorded", &error.to_string(), now);
+                    }
+                }
             }
             return;
         }

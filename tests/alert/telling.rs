@@ -137,7 +137,7 @@ fn an_outage_of_a_monitor_that_is_taken_away_has_an_end() {
     alerts.teller().changes(vec![down(1, 1_000), down(2, 1_000)]);
     eventually("both", || (hook.requests().len() == 2).then_some(()));
     memory.forget(1);
-    alerts.teller().monitors_changed();
+    alerts.teller().monitors_removed();
     eventually("its end", || (hook.requests().len() == 3).then_some(()));
     alerts.stop();
     assert_eq!(hook.values("event")[2], "gone");

@@ -1,6 +1,8 @@
 //! Every change of a row reaches the shards, told by the trigger or found by looking.
 
-use cluster::Cluster;
+use cluster::{Bouncer, Cluster};
+use engine::config::database::Secret;
+use engine::pg::PgOptions;
 
 use crate::bench::{Database, Plan, Running, eventually};
 
@@ -55,6 +57,34 @@ fn a_table_without_a_trigger_is_looked_at() {
     assert_eq!(feed.count("engine_feed_listening"), 0);
     assert_eq!(database.sql("SELECT count(*) FROM pg_trigger"), "0");
     feed.stop();
+}
+
+#[test]
+fn behind_a_pooler_changes_are_told_over_the_direct_way() {
+    let database = Database::new(Cluster::shared());
+    database.rows(3);
+    let bouncer = database.cluster.bouncer();
+    let options = pooled(&database, &bouncer).with_direct(database.options(""));
+    let feed = Plan { options, ..Plan::new(&database) }.start();
+    every_change(&database, &feed);
+    assert_eq!(feed.count("engine_feed_listening"), 1);
+    feed.stop();
+}
+
+#[test]
+fn behind_a_pooler_without_a_direct_way_the_table_is_looked_at() {
+    let database = Database::new(Cluster::shared());
+    database.rows(3);
+    let bouncer = database.cluster.bouncer();
+    let options = pooled(&database, &bouncer);
+    let feed = Plan { options, ..Plan::new(&database) }.start();
+    every_change(&database, &feed);
+    assert_eq!(feed.count("engine_feed_listening"), 0);
+    feed.stop();
+}
+
+fn pooled(database: &Database<'_>, bouncer: &Bouncer) -> PgOptions {
+    PgOptions::read(&Secret::new(bouncer.url(&database.name)), "here".into()).unwrap()
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn a_newer_schema_is_refused_in_clear_words() {
     drop(backend.store());
     backend.shell().pragma_update(None, "user_version", 99).unwrap();
     let error = SqliteStore::open(backend.path(), Retention::default()).unwrap_err().to_string();
-    assert!(error.contains("schema 99, this version of the engine knows 4"), "{error}");
+    assert!(error.contains("schema 99, this version of the engine knows 6"), "{error}");
     assert!(SqliteReader::open(backend.path()).is_err());
 }
 
@@ -160,7 +160,7 @@ fn the_file_has_the_settings_that_durability_needs() {
     let number = |name| shell.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(number("auto_vacuum"), 2);
     assert_eq!(number("page_size"), 8_192);
-    assert_eq!(number("user_version"), 4);
+    assert_eq!(number("user_version"), 6);
     let mode: String = shell.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
     assert_eq!(mode, "wal");
 }

@@ -204,6 +204,8 @@ pub(super) struct Body {
     bytes_max: u64,
     bytes: u64,
     truncated: bool,
+    /// The end of the body was read, and nothing behind it.
+    whole: bool,
     decoder: Option<Box<Decoder>>,
     text: Text,
 }
@@ -248,6 +250,7 @@ impl Body {
             bytes_max: if decoder.is_some() { bytes_max } else { text_max },
             bytes: 0,
             truncated: false,
+            whole: false,
             decoder: decoder.map(Box::new),
             text: Text { bytes: 0, search, excerpt: Vec::new(), excerpt_max },
         })
@@ -266,7 +269,10 @@ impl Body {
         loop {
             let data = match self.framing.next(&mut input)? {
                 Piece::More => return Ok(Progress::More),
-                Piece::End => return self.finish(options),
+                Piece::End => {
+                    self.whole = input.is_empty();
+                    return self.finish(options);
+                }
                 Piece::Data(data) => data,
             };
             let left = self.bytes_max - self.bytes;
@@ -341,6 +347,11 @@ impl Body {
             Stop::PastCap => Ok(()),
             Stop::Broken => Err(encoding("the compression of the body is broken")),
         }
+    }
+
+    /// True where the connection stands right behind the body.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// Judges the text of a complete body.

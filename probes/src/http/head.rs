@@ -151,6 +151,8 @@ pub(super) struct Head<'h> {
     pub(super) codings: Option<Codings>,
     /// The first `Location` field.
     pub(super) location: Option<&'h [u8]>,
+    /// True where the target will take another request after this answer (RFC 9112 §9.3).
+    pub(super) keeps: bool,
 }
 
 /// Reads a whole head that answers a request with `method`.
@@ -164,6 +166,8 @@ pub(super) fn parse<'h>(bytes: &'h [u8], method: &str) -> Result<Head<'h>, HeadF
     let mut framing = Framing::default();
     let mut codings = Some(Codings::default());
     let mut location = None;
+    // HTTP/1.0 has no connections that are kept without a word about it.
+    let mut keeps = minor_version > 0;
     for field in fields {
         match field.name {
             name if name.eq_ignore_ascii_case("content-length") => framing.length(field.value),
@@ -174,12 +178,18 @@ pub(super) fn parse<'h>(bytes: &'h [u8], method: &str) -> Result<Head<'h>, HeadF
             name if name.eq_ignore_ascii_case("location") => {
                 location = location.or(Some(field.value));
             }
+            name if name.eq_ignore_ascii_case("connection") => keeps &= !says_close(field.value),
             _ => {}
         }
     }
     let no_body = method == "HEAD" || status == 204 || status == 304;
     let length = if no_body { Ok(BodyLength::Known(0)) } else { framing.decide(minor_version) };
-    Ok(Head { status, minor_version, length, codings, location })
+    keeps &= matches!(length, Ok(BodyLength::Known(_) | BodyLength::Chunked));
+    Ok(Head { status, minor_version, length, codings, location, keeps })
+}
+
+fn says_close(value: &[u8]) -> bool {
+    value.split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"close"))
 }
 
 /// Status, minor version and fields of a whole head.

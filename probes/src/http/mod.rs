@@ -1,4 +1,5 @@
-//! One HTTP/1.1 exchange (RFC 9110, RFC 9112): one request, one answer, then the connection ends.
+//! One HTTP/1.1 exchange (RFC 9110, RFC 9112): one request, one answer, then the connection ends,
+//! or carries the next exchange where both sides keep it.
 //!
 //! Owns: the course of the exchange and its outcome. Leaves to others: TLS (`tls` wraps this
 //! machine), following redirects (the caller resolves [`Outcome::redirect`] and makes the next
@@ -46,6 +47,12 @@ pub struct Http {
     /// The body, while the stage is [`Stage::Body`].
     body: Option<Body>,
     interim_answers: u8,
+    /// The connection has carried an exchange before.
+    reused: bool,
+    /// The head said that the connection is kept.
+    keeps: bool,
+    /// The answer was read to its end on a connection that is kept.
+    kept: bool,
     facts: Option<HttpFacts>,
     outcome: Option<Outcome>,
 }
@@ -71,9 +78,20 @@ impl Http {
             stage: Stage::Connect,
             body: None,
             interim_answers: 0,
+            reused: false,
+            keeps: false,
+            kept: false,
             facts: None,
             outcome: None,
         }
+    }
+
+    /// An exchange over a connection that has carried one before and is there already.
+    pub fn again(url: &HttpUrl, options: &Arc<HttpOptions>, started: Nanos) -> Http {
+        let mut http = Http::new(url, options, started);
+        http.reused = true;
+        http.handle_connected(started);
+        http
     }
 
     fn on_head_bytes(&mut self, mut reader: HeadReader, input: &[u8], now: Nanos) {
@@ -114,6 +132,7 @@ impl Http {
     fn on_head(&mut self, parsed: &Head<'_>, head: &[u8], now: Nanos) -> Option<Body> {
         let Head { status, minor_version, .. } = *parsed;
         self.facts = Some(HttpFacts { status, minor_version, ..HttpFacts::default() });
+        self.keeps = self.options.keep_alive && parsed.keeps;
         let options = Arc::clone(&self.options);
         let length = match parsed.length {
             Ok(length) => length,
@@ -188,6 +207,7 @@ impl Http {
         if let Some(facts) = &mut self.facts {
             body.count(facts);
         }
+        self.kept = self.keeps && body.is_whole();
         if body.purpose == Purpose::Show {
             let detail = Detail { excerpt: body.excerpt(), ..Detail::default() };
             return self.decide(Some(Failure::HttpStatus), head, detail, now);
@@ -237,7 +257,9 @@ impl Http {
     fn outcome(&self, failure: Option<Failure>, now: Nanos) -> Outcome {
         let mut timings = Timings::NONE;
         let mut phase = Phase::Connect;
-        timings.set(Phase::Connect, self.started, self.connected.unwrap_or(now));
+        if !self.reused {
+            timings.set(Phase::Connect, self.started, self.connected.unwrap_or(now));
+        }
         if let Some(connected) = self.connected {
             phase = Phase::Wait;
             timings.set(Phase::Wait, connected, self.first_byte.unwrap_or(now));
@@ -296,6 +318,16 @@ impl Machine for Http {
 
     fn poll_outcome(&mut self) -> Option<Outcome> {
         self.outcome.take()
+    }
+
+    fn is_kept(&self) -> bool {
+        self.kept
+    }
+
+    fn is_doubtful(&self) -> bool {
+        // RFC 9110 §15.5.9: a 408 may have been on its way before the request.
+        let timed_out = self.facts.is_some_and(|facts| facts.status == 408);
+        self.reused && (self.first_byte.is_none() || timed_out)
     }
 }
 
@@ -392,6 +424,58 @@ mod tests {
         http.handle_input(b"more", Nanos(22 * MS));
         assert!(http.poll_outcome().unwrap().is_good());
         assert!(http.poll_outcome().is_none());
+    }
+
+    #[test]
+    fn a_connection_is_kept_only_after_a_whole_answer_that_keeps_it() {
+        let kept = |answer: &[u8], more: HttpOptions| {
+            let mut http = connected(HttpOptions { keep_alive: true, ..more });
+            http.handle_input(answer, Nanos(20 * MS));
+            assert!(http.poll_outcome().is_some(), "{}", answer.escape_ascii());
+            http.is_kept()
+        };
+        let usual = HttpOptions::default;
+        assert!(kept(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", usual()));
+        assert!(kept(b"HTTP/1.1 204 OK\r\nConnection: keep-alive\r\n\r\n", usual()));
+        let chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n";
+        assert!(kept(chunked, usual()));
+        for answer in [
+            &b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok"[..],
+            b"HTTP/1.1 200 OK\r\nConnection: Keep-Alive, Close\r\nContent-Length: 2\r\n\r\nok",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok and more",
+            b"HTTP/1.1 302 OK\r\nLocation: /\r\nContent-Length: 0\r\n\r\n",
+        ] {
+            assert!(!kept(answer, usual()), "{}", answer.escape_ascii());
+        }
+        let cut = HttpOptions { body_bytes_max: 1, ..usual() };
+        assert!(!kept(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", cut));
+        let mut closing = connected(usual());
+        closing.handle_input(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", Nanos(20 * MS));
+        assert!(closing.poll_outcome().is_some() && !closing.is_kept());
+    }
+
+    #[test]
+    fn a_further_exchange_has_no_connect_and_is_in_doubt_until_its_first_byte() {
+        let host = Host::Name("example.org".into());
+        let url = HttpUrl { tls: false, host, port: 80, path: "/".into() };
+        let options = Arc::new(HttpOptions { keep_alive: true, ..HttpOptions::default() });
+        let mut http = Http::again(&url, &options, Nanos(10 * MS));
+        let mut out = Vec::new();
+        http.poll_transmit(&mut out);
+        assert!(out.starts_with(b"GET / HTTP/1.1\r\n"));
+        assert!(http.is_doubtful());
+        http.handle_input(b"HTTP/1.1 200 OK\r\n", Nanos(12 * MS));
+        assert!(!http.is_doubtful());
+        http.handle_input(b"Content-Length: 0\r\n\r\n", Nanos(13 * MS));
+        let outcome = http.poll_outcome().unwrap();
+        assert_eq!(phases(&outcome), [None, Some(2_000), Some(1_000)]);
+        assert!(http.is_kept());
+
+        let mut closed = Http::again(&url, &options, Nanos(10 * MS));
+        closed.handle_end(End::Eof, Nanos(11 * MS));
+        let outcome = closed.poll_outcome().unwrap();
+        assert_eq!((outcome.failure, outcome.phase), (Some(Failure::Closed), Some(Phase::Wait)));
+        assert!(closed.is_doubtful());
     }
 
     #[test]

@@ -21,11 +21,12 @@ pub(super) fn head(url: &HttpUrl, options: &HttpOptions) -> Vec<u8> {
         host_field(&mut out, url);
     }
     let encodings = if options.compression { "gzip, deflate, br" } else { "identity" };
+    let connection = if options.keep_alive { "keep-alive" } else { "close" };
     let own = [
         ("User-Agent", &*options.user_agent),
         ("Accept", "*/*"),
         ("Accept-Encoding", encodings),
-        ("Connection", "close"),
+        ("Connection", connection),
     ];
     for (name, value) in own.into_iter().filter(|(name, _)| !gives(options, name)) {
         field(&mut out, name, value);
@@ -136,6 +137,12 @@ mod tests {
         assert!(!written(&plain(), &options).contains("Content-Length"));
         options.method = "POST".into();
         assert!(written(&plain(), &options).contains("\r\nContent-Length: 0\r\n"));
+    }
+
+    #[test]
+    fn a_connection_that_is_to_be_kept_is_asked_for() {
+        let options = HttpOptions { keep_alive: true, ..HttpOptions::default() };
+        assert!(written(&plain(), &options).contains("\r\nConnection: keep-alive\r\n"));
     }
 
     #[test]

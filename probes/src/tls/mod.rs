@@ -12,18 +12,21 @@ use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConnection, Error};
+use rustls::{AlertDescription, ClientConnection, Error, HandshakeKind};
 
 use crate::machine::{End, Machine};
 use crate::outcome::{CertFacts, Detail, Failure, Outcome, Phase, Timings};
 use crate::time::Nanos;
 
 pub mod cert;
+mod session;
 pub mod verify;
 
+pub use session::{SEEN_S_MAX, Session};
 pub use verify::{Alpn, SetupError, TlsConfig, server_name};
 
 use cert::{CHAIN_CERTS_MAX, cert_info, days_left, in_days, printable};
+use session::{Keeper, Kept, Seen};
 use verify::Recorder;
 
 /// First bytes of the target that are shown where it does not speak TLS, in bytes: enough for
@@ -39,6 +42,17 @@ pub struct Policy {
     pub verify: bool,
     /// Good only while the leaf has more than this many whole days left.
     pub expire_days: Option<u32>,
+}
+
+/// Whether a session is resumed.
+#[derive(Debug)]
+pub enum Resume {
+    /// A full handshake, and nothing of it is kept.
+    Never,
+    /// A full handshake; its session is kept.
+    Next,
+    /// The handshake resumes this session, where the target still knows it.
+    This(Box<Session>),
 }
 
 /// How far the exchange is.
@@ -64,6 +78,11 @@ pub struct Tls<M> {
     tls: Box<ClientConnection>,
     config: Arc<TlsConfig>,
     recorder: Arc<Recorder>,
+    /// Where a session is found and left, with what was seen when it began.
+    keeper: Option<Arc<Keeper>>,
+    resumed: Option<Seen>,
+    /// The certificate that this connection rests on, once it is good.
+    seen: Option<Seen>,
     name: ServerName<'static>,
     policy: Policy,
     stage: Stage,
@@ -81,7 +100,8 @@ pub struct Tls<M> {
 impl<M: Machine> Tls<M> {
     /// A probe whose connect starts at `started`. `inner` is connected when the handshake is
     /// finished and the certificate is good by `policy`; `wall_unix_s` is the time that
-    /// certificates are judged at, in seconds since the Unix epoch. The ClientHello is made here.
+    /// certificates are judged at, in seconds since the Unix epoch; a session that `resume` brings
+    /// must [hold](Session::holds) then. The ClientHello is made here.
     ///
     /// # Errors
     ///
@@ -94,8 +114,18 @@ impl<M: Machine> Tls<M> {
         inner: M,
         started: Nanos,
         wall_unix_s: u64,
+        resume: Resume,
     ) -> Result<Tls<M>, SetupError> {
-        let (client, recorder) = config.for_one(wall_unix_s);
+        let (keeper, resumed) = match resume {
+            Resume::Never => (None, None),
+            Resume::Next => (Some(Keeper::default()), None),
+            Resume::This(session) => {
+                let Session { kept, seen } = *session;
+                (Some(Keeper::holding(kept)), Some(seen))
+            }
+        };
+        let keeper = keeper.map(Arc::new);
+        let (client, recorder) = config.for_one(wall_unix_s, keeper.clone());
         let mut tls = Box::new(ClientConnection::new(client, name.clone())?);
         // What the inner machine sends at once is bounded by its own spec.
         tls.set_buffer_limit(None);
@@ -104,6 +134,9 @@ impl<M: Machine> Tls<M> {
             tls,
             config: Arc::clone(config),
             recorder,
+            keeper,
+            resumed,
+            seen: None,
             name,
             policy,
             stage: Stage::Connecting,
@@ -116,6 +149,27 @@ impl<M: Machine> Tls<M> {
             cert: None,
             outcome: None,
         })
+    }
+
+    /// The session for the next connection; asked for when the exchange is over.
+    pub fn take_session(&mut self) -> Option<Box<Session>> {
+        let seen = self.seen.clone()?;
+        let kept = self.keeper.as_ref()?.with(std::mem::take::<Kept>);
+        kept.can_resume().then(|| Box::new(Session { kept, seen }))
+    }
+
+    /// True where what is known of the certificate still counts at `wall_unix_s`: the connection
+    /// may carry a further exchange.
+    pub fn holds(&self, wall_unix_s: u64) -> bool {
+        self.seen.as_ref().is_some_and(|seen| seen.holds(wall_unix_s))
+    }
+
+    /// Carries a further exchange over the same connection, which [is kept](Machine::is_kept).
+    pub fn again(&mut self, inner: M) {
+        self.inner = inner;
+        self.timings = Timings::NONE;
+        self.stage = Stage::Open;
+        self.pump();
     }
 
     /// Takes one read of records: the handshake, then what is inside for the inner machine.
@@ -141,14 +195,23 @@ impl<M: Machine> Tls<M> {
     fn finish_handshake(&mut self, now: Nanos) {
         self.timings.set(Phase::Tls, self.connected, now);
         let facts = self.cert_facts();
+        let resumed = self.is_resumed();
+        let before = self.resumed.take();
         let bad = match &facts {
+            // What was seen of a session that is resumed was good, and holds.
+            Some(_) if resumed => None,
             Some(facts) => self.refusal(facts),
             None => Some((Failure::CertInvalid, "no certificate was sent".to_owned())),
         };
-        self.cert = facts;
+        self.cert = facts.clone();
         match bad {
             Some((failure, text)) => self.fail(failure, Phase::Tls, text),
             None => {
+                let unix_s = self.recorder.wall_unix_s();
+                // Of a longer chain not every date is known.
+                let described = facts.filter(|facts| facts.chain.len() < CHAIN_CERTS_MAX);
+                let shown = described.map(|facts| Seen { facts, unix_s });
+                self.seen = if resumed { before } else { shown };
                 self.stage = Stage::Open;
                 self.inner.handle_connected(now);
                 self.pump();
@@ -174,9 +237,17 @@ impl<M: Machine> Tls<M> {
         }
     }
 
-    /// What was seen of the certificate; `None` before the target has sent it.
+    fn is_resumed(&self) -> bool {
+        self.resumed.is_some() && self.tls.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// What was seen of the certificate; `None` before the target has sent it. Of a session that
+    /// is resumed, what was seen when it began.
     fn cert_facts(&self) -> Option<Arc<CertFacts>> {
-        let chain = self.recorder.chain()?;
+        if let Some(seen) = self.resumed.as_ref().filter(|_| self.is_resumed()) {
+            return Some(Arc::clone(&seen.facts));
+        }
+        let chain = self.recorder.chain().or_else(|| self.tls.peer_certificates())?;
         let infos: Vec<_> =
             chain.iter().take(CHAIN_CERTS_MAX).map(|cert| cert_info(cert)).collect();
         let wall = self.recorder.wall_unix_s();
@@ -272,7 +343,7 @@ impl<M: Machine> Tls<M> {
             self.cert = self.cert_facts();
         }
         outcome.cert = self.cert.clone();
-        if !self.tls.is_handshaking() {
+        if !self.tls.is_handshaking() && !self.inner.is_kept() {
             self.tls.send_close_notify();
         }
         self.outcome = Some(outcome);
@@ -336,6 +407,16 @@ impl<M: Machine> Machine for Tls<M> {
 
     fn poll_outcome(&mut self) -> Option<Outcome> {
         self.outcome.take()
+    }
+
+    fn is_kept(&self) -> bool {
+        self.stage == Stage::Over && !self.ended && self.seen.is_some() && self.inner.is_kept()
+    }
+
+    fn is_doubtful(&self) -> bool {
+        // With the end of the handshake the session has done its part.
+        let resuming = self.resumed.is_some() && self.timings.get(Phase::Connect).is_some();
+        resuming || self.inner.is_doubtful()
     }
 }
 

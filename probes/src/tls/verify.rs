@@ -22,6 +22,7 @@ use rustls::{
 };
 
 use super::cert::{days_left, in_days, printable};
+use super::session::Keeper;
 use crate::outcome::{CertInfo, Failure};
 use crate::spec::{Host, TlsOptions};
 
@@ -89,8 +90,7 @@ pub struct TlsConfig {
 }
 
 impl TlsConfig {
-    /// TLS 1.2 and 1.3 with the algorithms of ring, every handshake a full one. Without any root
-    /// every chain is untrusted.
+    /// TLS 1.2 and 1.3 with the algorithms of ring. Without any root every chain is untrusted.
     ///
     /// # Errors
     ///
@@ -101,7 +101,7 @@ impl TlsConfig {
         let mut client = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Recorder::new(algorithms, 0)))
+            .with_custom_certificate_verifier(Arc::new(Lenient { algorithms }))
             .with_no_client_auth();
         client.resumption = Resumption::disabled();
         if alpn == Alpn::Http11 {
@@ -110,13 +110,24 @@ impl TlsConfig {
         Ok(TlsConfig { client, roots, algorithms })
     }
 
-    /// Settings for one handshake at `wall_unix_s`, and where its chain will be found.
-    pub(super) fn for_one(&self, wall_unix_s: u64) -> (Arc<ClientConfig>, Arc<Recorder>) {
+    /// Settings for one handshake at `wall_unix_s`, and where its chain will be found: with a
+    /// `keeper`, which allows a session to be resumed, only in the connection.
+    pub(super) fn for_one(
+        &self,
+        wall_unix_s: u64,
+        keeper: Option<Arc<Keeper>>,
+    ) -> (Arc<ClientConfig>, Arc<Recorder>) {
         let recorder = Arc::new(Recorder::new(self.algorithms, wall_unix_s));
         let mut client = self.client.clone();
         client.time_provider = Arc::clone(&recorder) as Arc<dyn TimeProvider>;
-        let verifier = Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>;
-        client.dangerous().set_certificate_verifier(verifier);
+        match keeper {
+            // rustls resumes a session only where the verifier is the very same one.
+            Some(keeper) => client.resumption = Resumption::store(keeper),
+            None => {
+                let verifier = Arc::clone(&recorder) as Arc<dyn ServerCertVerifier>;
+                client.dangerous().set_certificate_verifier(verifier);
+            }
+        }
         (Arc::new(client), recorder)
     }
 
@@ -188,16 +199,22 @@ impl TlsConfig {
     }
 }
 
-/// Lets any chain through and keeps it. Signatures of the handshake are checked all the same.
-pub(super) struct Recorder {
+/// Lets any chain through. Signatures of the handshake are checked all the same.
+#[derive(Debug)]
+struct Lenient {
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// Lets any chain through and keeps it, also of a handshake that goes wrong later.
+pub(super) struct Recorder {
+    lenient: Lenient,
     wall_unix_s: u64,
     chain: OnceLock<Vec<CertificateDer<'static>>>,
 }
 
 impl Recorder {
     fn new(algorithms: WebPkiSupportedAlgorithms, wall_unix_s: u64) -> Recorder {
-        Recorder { algorithms, wall_unix_s, chain: OnceLock::new() }
+        Recorder { lenient: Lenient { algorithms }, wall_unix_s, chain: OnceLock::new() }
     }
 
     /// The chain as sent, leaf first, once the target has sent it.
@@ -223,17 +240,15 @@ impl TimeProvider for Recorder {
     }
 }
 
-impl ServerCertVerifier for Recorder {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
-        leaf: &CertificateDer<'_>,
-        issuers: &[CertificateDer<'_>],
+        _leaf: &CertificateDer<'_>,
+        _issuers: &[CertificateDer<'_>],
         _name: &ServerName<'_>,
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let chain = [leaf].into_iter().chain(issuers).map(|cert| cert.clone().into_owned());
-        self.chain.get_or_init(|| chain.collect());
         Ok(ServerCertVerified::assertion())
     }
 
@@ -259,6 +274,43 @@ impl ServerCertVerifier for Recorder {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
+    }
+}
+
+impl ServerCertVerifier for Recorder {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        issuers: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let chain = [leaf].into_iter().chain(issuers).map(|cert| cert.clone().into_owned());
+        self.chain.get_or_init(|| chain.collect());
+        self.lenient.verify_server_cert(leaf, issuers, name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.lenient.verify_tls12_signature(message, leaf, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        leaf: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        self.lenient.verify_tls13_signature(message, leaf, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.lenient.supported_verify_schemes()
     }
 }
 

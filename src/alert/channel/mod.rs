@@ -50,8 +50,8 @@ pub struct Channel {
     pub group: bool,
     /// True where the quiet times of a monitor's owner hold.
     pub quiet: bool,
-    /// True where it tells that a monitor flaps. Not where incidents are kept by the receiver: there
-    /// the one that was opened stays open until the monitor has settled.
+    /// True where it tells that a monitor flaps. Not where the receiver keeps incidents: there the
+    /// one that was opened stays open until the monitor has settled.
     pub tells_flapping: bool,
     /// True where it is for monitors that name it only.
     pub on_request: bool,

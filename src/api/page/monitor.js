@@ -6,7 +6,7 @@ import { empty, h, link, panel, tags, verdict } from "/assets/dom.js";
 import { edit, remove } from "/assets/edit.js";
 import { ago, clock, count, day, duration, micros, percent, stamp } from "/assets/format.js";
 
-const RANGES = [["1 h", 3_600_000], ["24 h", 86_400_000], ["7 d", 7 * 86_400_000]];
+const RANGES = [["1 h", 3_600_000], ["24 h", 86_400_000], ["7 d", 7 * 86_400_000], ["30 d", 30 * 86_400_000], ["90 d", 90 * 86_400_000]];
 const PHASES = [["resolve", "name to address"], ["connect", "connect"], ["tls", "TLS handshake"], ["wait", "wait for the first byte"], ["transfer", "transfer"]];
 const STEPS = 120;
 const LIVE_EVERY_MS = 3_000;
@@ -45,17 +45,35 @@ export async function monitor({ id, go }) {
     facts = await read();
     draw();
   };
+  // What is asked for now; what it found stays in words until the next time.
+  const said = h("p", { class: "note", role: "status" });
+  let running = false;
+  const runNow = async (event) => {
+    event.target.disabled = true;
+    running = true;
+    said.textContent = "Checking…";
+    try {
+      const { result, message } = await send("POST", `${of}/run`);
+      said.textContent = result === null ? "The result has not come yet; it will be among the results."
+        : `Checked just now: ${result.result} in ${micros(result.total_us)}${message ? `. ${message}` : ""}`;
+    } catch (error) {
+      said.textContent = error.message;
+    }
+    running = false;
+    await again();
+  };
   // Monitors of a file or a table are changed there.
   const actions = (now) => {
-    if (now.source !== "api") return null;
     const resting = now.verdict === "paused";
     const turn = async (event) => {
       event.target.disabled = true;
       await send("POST", `${of}/${resting ? "resume" : "pause"}`).catch(() => null);
       await again();
     };
-    const button = (text, onclick) => h("button", { class: "button", type: "button", onclick }, text);
-    return h("span", { class: "end filters" }, button(resting ? "Resume" : "Pause", turn), button("Edit", () => edit(now, again)), button("Remove", () => remove(now, go)));
+    const button = (text, onclick, disabled) => h("button", { class: "button", type: "button", disabled, onclick }, text);
+    const checkNow = !resting && now.problem === null && button("Check now", runNow, running);
+    if (now.source !== "api") return h("span", { class: "end filters" }, checkNow);
+    return h("span", { class: "end filters" }, checkNow, button(resting ? "Resume" : "Pause", turn), button("Edit", () => edit(now, again)), button("Remove", () => remove(now, go)));
   };
   const top = h("div", { class: "title" });
   const upPlace = h("div");
@@ -75,7 +93,7 @@ export async function monitor({ id, go }) {
   let readAt = Date.now();
   let ended = false;
   return {
-    nodes: [top, upPlace, times, detail, words],
+    nodes: [h("div", {}, top, said), upPlace, times, detail, words],
     title: facts[0].name,
     end: () => { ended = true; },
     overview: async () => {

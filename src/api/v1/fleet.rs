@@ -353,8 +353,8 @@ pub(super) mod tests {
     use crate::ids::ShardId;
     use crate::sample::{Code, Marks, Transition};
     use crate::store::view::{
-        CertView, ChannelRow, Counts, Evidence, Incident, Range, Results, TransitionView, Watched,
-        Written,
+        CertView, ChannelRow, Counts, Evidence, Hours, Incident, Range, Results, TransitionView,
+        Watched, Written,
     };
 
     /// A store that has a list of monitors and nothing else.
@@ -422,6 +422,10 @@ pub(super) mod tests {
 
         fn channel(&mut self, _: u64) -> Result<Option<ChannelRow>, StoreError> {
             Ok(None)
+        }
+
+        fn hours(&mut self, _: MonitorId, _: u64, _: u64) -> Result<Hours, StoreError> {
+            Ok(Hours::default())
         }
 
         fn certs(&mut self, _: MonitorId) -> Result<Vec<CertView>, StoreError> {

@@ -1,12 +1,13 @@
 //! Results of one monitor as steps in time: counts and percentiles.
 //!
-//! Owns: the arithmetic. Percentiles are of good answers only and exact: every result of a step is
-//! looked at.
+//! Owns: the arithmetic. Percentiles are of good answers only. Those made of results are exact:
+//! every result of a step is looked at. Those of long times are made of sums of hours.
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::sample::{CheckResult, Code};
+use crate::store::hours::{Counts, HOUR_MS, Hour, Hours, hour_start};
 use crate::store::view::ResultView;
 
 /// Results of one monitor over a time.
@@ -22,6 +23,9 @@ pub struct History {
     pub all: Step,
     /// The steps, oldest first; those without results too.
     pub steps: Vec<Step>,
+    /// True where it is made of whole hours: `from_ms` is moved back to the start of one, and
+    /// percentiles are right within 1.6 %.
+    pub from_hours: bool,
     /// True where there are more results than are read at once: the oldest are left out.
     pub truncated: bool,
     /// Stored blobs that could not be read, by name and reason.
@@ -78,7 +82,37 @@ pub fn history(results: &[ResultView], from_ms: u64, to_ms: u64, steps: usize) -
     }
 }
 
+/// Adds `hours` up in at most `steps` steps of as many whole hours each.
+pub fn history_of_hours(hours: &Hours, from_ms: u64, to_ms: u64, steps: usize) -> History {
+    let from_ms = hour_start(from_ms);
+    let length_ms = to_ms.saturating_sub(from_ms).max(1);
+    let step_ms = length_ms.div_ceil(steps.max(1) as u64).next_multiple_of(HOUR_MS);
+    let mut drafts = vec![Hour::default(); length_ms.div_ceil(step_ms) as usize];
+    let mut all = Hour::default();
+    for (at_ms, hour) in hours.hours.range(from_ms..to_ms) {
+        all.merge(hour);
+        drafts[((at_ms - from_ms) / step_ms) as usize].merge(hour);
+    }
+    let steps = drafts.iter().enumerate();
+    History {
+        from_ms,
+        to_ms,
+        step_ms,
+        from_hours: true,
+        all: Step::of(from_ms, &all),
+        steps: steps.map(|(at, sums)| Step::of(from_ms + at as u64 * step_ms, sums)).collect(),
+        damaged: hours.damaged.clone(),
+        truncated: false,
+    }
+}
+
 impl Step {
+    fn of(at_ms: u64, sums: &Hour) -> Step {
+        let Counts { up, down, unknown, missed } = sums.counts;
+        let [p50_us, p90_us, p99_us, max_us] = [50, 90, 99, 100].map(|one| sums.percentile(one));
+        Step { at_ms, up, down, unknown, missed, p50_us, p90_us, p99_us, max_us }
+    }
+
     fn count(&mut self, result: &ResultView, times: &mut Vec<u32>) {
         match Code(result.code).result() {
             CheckResult::Up => {
@@ -134,6 +168,21 @@ mod tests {
         assert_eq!((all.p50_us, all.p90_us, all.p99_us), (Some(1_000), Some(1_800), Some(1_980)));
         assert_eq!(all.max_us, Some(2_000));
         assert_eq!(history.steps[0], *all);
+    }
+
+    #[test]
+    fn hours_make_steps_of_whole_hours_that_add_up() {
+        let mut hours = Hours::default();
+        for hour in 0..72_u64 {
+            let sums = hours.hours.entry(hour * HOUR_MS).or_default();
+            (1..=100).for_each(|time| sums.add(Code::GOOD, Some(time * 1_000)));
+        }
+        let history = history_of_hours(&hours, 90 * 60_000, 71 * HOUR_MS, 7);
+        assert_eq!((history.from_ms, history.step_ms), (HOUR_MS, 10 * HOUR_MS));
+        let ups: Vec<u64> = history.steps.iter().map(|step| step.up).collect();
+        assert_eq!(ups, [1_000; 7]);
+        let p90 = history.all.p90_us.unwrap();
+        assert!(history.from_hours && history.all.up == 7_000 && p90.abs_diff(90_000) < 1_500);
     }
 
     #[test]

@@ -12,9 +12,11 @@ use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use probes::spec::Family;
 use serde::Deserialize;
-use tokio::sync::{OnceCell, Semaphore, oneshot};
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit, oneshot};
 
+use super::probe_dns;
 use super::readers::blocking;
 use super::reads::query;
 use super::tokens::Scope;
@@ -22,6 +24,7 @@ use super::{Shared, V1};
 use crate::api::problem::Problem;
 use crate::attempt::Attempt;
 use crate::blackbox::answer::Probed;
+use crate::blackbox::dns::Dns;
 use crate::blackbox::{Module, Modules};
 use crate::fault::Fault;
 use crate::ids::MonitorId;
@@ -32,6 +35,7 @@ use crate::metrics::text::{Format, Text};
 use crate::monitor::message::{Told, message};
 use crate::monitor::row::{Interner, check};
 use crate::monitor::{Kind, Monitor};
+use crate::net::egress::Egress;
 use crate::sample::CheckResult;
 
 /// The module where a request names none.
@@ -50,18 +54,20 @@ pub type Start = dyn Fn() -> Result<Box<dyn Probe>, String> + Send + Sync;
 pub struct Probing {
     modules: Modules,
     start: Arc<Start>,
+    egress: Egress,
     prober: OnceCell<Box<dyn Probe>>,
     turns: Semaphore,
 }
 
 impl Probing {
-    /// These modules, and a thread that `start` starts.
+    /// These modules, where they may go, and a thread that `start` starts.
     pub fn new(
         modules: Modules,
+        egress: Egress,
         start: impl Fn() -> Result<Box<dyn Probe>, String> + Send + Sync + 'static,
     ) -> Probing {
         let (prober, turns) = (OnceCell::new(), Semaphore::new(PROBES_MAX));
-        Probing { modules, start: Arc::new(start), prober, turns }
+        Probing { modules, egress, start: Arc::new(start), prober, turns }
     }
 
     async fn prober(&self) -> Result<&dyn Probe, Problem> {
@@ -102,6 +108,15 @@ pub async fn probe(State(api): Shared, parts: Parts) -> Result<Response, Problem
         Problem::field("module", format!("{name:?} is none of {}", known.join(", ")))
     })?;
     let timeout_ms = timeout_ms(module, &parts.headers);
+    if let Some(dns) = &module.dns {
+        if !module.problems.is_empty() {
+            return Err(Problem::field(
+                "module",
+                format!("{name}: {}", module.problems.join("; ")),
+            ));
+        }
+        return api.probe_dns(dns, module, target, timeout_ms, asked.debug.as_deref()).await;
+    }
     let row = module
         .row_for(target, asked.hostname.as_deref(), timeout_ms)
         .map_err(|problem| Problem::field("module", format!("{name}: {problem}")))?;
@@ -115,33 +130,72 @@ pub async fn probe(State(api): Shared, parts: Parts) -> Result<Response, Problem
     let mut text = Text::new(Format::Prometheus);
     probed.write(&mut text);
     let metrics = text.take();
-    let body = match asked.debug.as_deref() {
-        Some("true") => {
-            let wall_s = ((api.setup.clock)() / 1_000) as i64;
-            let logs = probed.told(&message(&Told::of(&monitor, &attempt, 1, &[], wall_s)));
-            format!(
-                "Logs for the probe:\n{logs}\n\nMetrics that would have been returned:\n{metrics}\n\
-                 \n\nModule configuration:\nprober: {}\ntimeout: {timeout_ms}ms\n",
-                monitor.kind.name()
-            )
-        }
-        _ => metrics,
+    let wall_s = ((api.setup.clock)() / 1_000) as i64;
+    let logs = probed.told(&message(&Told::of(&monitor, &attempt, 1, &[], wall_s)));
+    Ok(answered(asked.debug.as_deref(), &logs, &metrics, monitor.kind.name(), timeout_ms))
+}
+
+/// The metrics, with `debug=true` among what a person wants to know.
+fn answered(
+    debug: Option<&str>,
+    logs: &str,
+    metrics: &str,
+    prober: &str,
+    timeout_ms: u64,
+) -> Response {
+    let body = match debug {
+        Some("true") => format!(
+            "Logs for the probe:\n{logs}\n\nMetrics that would have been returned:\n{metrics}\n\
+             \n\nModule configuration:\nprober: {prober}\ntimeout: {timeout_ms}ms\n",
+        ),
+        _ => metrics.to_owned(),
     };
     let kind = Format::Prometheus.media_type();
-    Ok(([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], body).into_response())
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], body).into_response()
 }
 
 impl V1 {
-    async fn attempt(&self, monitor: Monitor) -> Result<Attempt, Problem> {
+    async fn probe_dns(
+        &self,
+        dns: &Dns,
+        module: &Module,
+        target: &str,
+        timeout_ms: u64,
+        debug: Option<&str>,
+    ) -> Result<Response, Problem> {
+        let _turn = self.turn()?;
+        let family = match module.row.family.as_deref() {
+            Some("v4") => Family::V4,
+            Some("v6") => Family::V6,
+            _ => Family::Any,
+        };
+        let exchange =
+            probe_dns::ask(dns, target, family, &self.setup.probing.egress, timeout_ms).await?;
+        let mut text = Text::new(Format::Prometheus);
+        let success = dns.write(&mut text, &exchange, timeout_ms);
+        let metrics = text.take();
+        let told = match &exchange.reply {
+            Ok(reply) => dns.fault(reply).unwrap_or_else(|| format!("{reply}")),
+            Err(error) => error.clone(),
+        };
+        let result = if success { "success" } else { "failure" };
+        let logs = format!("result: {result}\nmessage: {told}\naddress: {}\n", exchange.server);
+        Ok(answered(debug, &logs, &metrics, "dns", timeout_ms))
+    }
+
+    fn turn(&self) -> Result<SemaphorePermit<'_>, Problem> {
         let counters = &self.setup.counters;
         counters.probes.fetch_add(1, Ordering::Relaxed);
-        let probing = &self.setup.probing;
-        let Ok(_turn) = probing.turns.try_acquire() else {
+        self.setup.probing.turns.try_acquire().map_err(|_| {
             counters.probes_refused.fetch_add(1, Ordering::Relaxed);
             let detail = format!("{PROBES_MAX} probes are running; ask later or less often");
-            return Err(Problem::busy(StatusCode::SERVICE_UNAVAILABLE, detail, 1));
-        };
-        probing.prober().await?.check(monitor).await.map_err(|_| {
+            Problem::busy(StatusCode::SERVICE_UNAVAILABLE, detail, 1)
+        })
+    }
+
+    async fn attempt(&self, monitor: Monitor) -> Result<Attempt, Problem> {
+        let _turn = self.turn()?;
+        self.setup.probing.prober().await?.check(monitor).await.map_err(|_| {
             let detail = "the thread that makes probes has ended; the engine's log says why";
             Problem::new(StatusCode::INTERNAL_SERVER_ERROR, detail)
         })
@@ -157,8 +211,11 @@ fn probed<'a>(
 ) -> Result<Probed<'a>, Problem> {
     let text = attempt.outcome.detail.as_deref().map_or("", |detail| detail.text.as_str());
     let over_tls = attempt.outcome.cert.is_some();
+    let fields = attempt.outcome.detail.as_deref().map_or(&[][..], |detail| &detail.headers);
+    let is_web = matches!(monitor.kind, Kind::PingWeb | Kind::WebContent);
+    let refused = is_web && !module.headers.iter().all(|rule| rule.holds(fields));
     let success = match attempt.result {
-        CheckResult::Up => module.tls_wanted.is_none_or(|wanted| wanted == over_tls),
+        CheckResult::Up => !refused && module.tls_wanted.is_none_or(|wanted| wanted == over_tls),
         CheckResult::Down(_) => false,
         CheckResult::Unknown(Fault::Egress) => {
             let detail =
@@ -178,8 +235,8 @@ fn probed<'a>(
         CheckResult::Down(probes::Failure::NeedleMissing | probes::Failure::NeedleForbidden)
     );
     let kind = monitor.kind;
-    let body_refused = needle && kind == Kind::WebContent;
-    Ok(Probed { kind, attempt, success, body_refused, timeout_ms })
+    let refused = refused || needle && kind == Kind::WebContent;
+    Ok(Probed { kind, attempt, success, refused, timeout_ms })
 }
 
 /// The shorter one of the module's deadline and the scrape's, as blackbox_exporter takes it.

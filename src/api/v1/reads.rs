@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::history::{History, history};
+use super::history::{History, history, history_of_hours};
 use super::select::{Cursor, Selected, Sort, Wanted, select};
 use super::uptime::{DAY_MS, Share, Span, days, share, spans};
 use super::{Shared, V1, blocking};
@@ -19,11 +19,13 @@ use crate::api::answer::Answer;
 use crate::api::problem::Problem;
 use crate::ids::MonitorId;
 use crate::limits::{
-    API_EVENTS_MAX, API_HISTORY_RESULTS_MAX, API_HISTORY_STEPS_MAX, API_PAGE_ROWS_DEFAULT,
-    API_PAGE_ROWS_MAX, API_RESULTS_MAX, API_TEXT_BYTES_MAX, API_UPTIME_CHANGES_MAX,
+    API_EVENTS_MAX, API_HISTORY_EXACT_MS_MAX, API_HISTORY_RESULTS_MAX, API_HISTORY_STEPS_MAX,
+    API_PAGE_ROWS_DEFAULT, API_PAGE_ROWS_MAX, API_RESULTS_MAX, API_TEXT_BYTES_MAX,
+    API_UPTIME_CHANGES_MAX,
 };
 use crate::monitor::Kind;
 use crate::sample::Verdict;
+use crate::store::hours::hour_start;
 use crate::store::view::{
     CertView, Evidence, Filter, Incident, MonitorView, Range, ResultView, Results, TransitionView,
 };
@@ -334,7 +336,8 @@ pub async fn results(
     Ok(Answer::json(&ResultPage { results, damaged, next_to_ms })?.to(&parts.headers))
 }
 
-/// Results of one monitor as steps in time, with percentiles.
+/// Results of one monitor as steps in time, with percentiles. More than 2 days are made of sums of
+/// hours, which are kept 90 days.
 #[utoipa::path(
     get, path = "/api/v1/monitors/{id}/history", tag = "monitors",
     params(("id" = u64, Path), HistoryQuery),
@@ -354,6 +357,10 @@ pub async fn monitor_history(
     }
     let range = Range { from_ms, to_ms, limit: API_HISTORY_RESULTS_MAX };
     let made = api.readers.read(move |reader| {
+        if to_ms - from_ms > API_HISTORY_EXACT_MS_MAX {
+            let hours = reader.hours(id, hour_start(from_ms), to_ms)?;
+            return Ok(history_of_hours(&hours, from_ms, to_ms, steps));
+        }
         let Results { results, damaged } = reader.results(id, &range)?;
         let truncated = results.len() >= API_HISTORY_RESULTS_MAX;
         Ok(History { truncated, damaged, ..history(&results, from_ms, to_ms, steps) })

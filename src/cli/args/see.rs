@@ -4,9 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args as FlagSet, Subcommand};
+use jiff::Timestamp;
 
 use super::StartArgs;
+use crate::cli::args_help as help;
+use crate::clock::wall_millis;
 use crate::monitor::Kind;
+use crate::monitor::row::written::duration_ms;
 use crate::sample::Verdict;
 
 /// Which running engine is asked: the one that a start with the same settings runs.
@@ -32,6 +36,27 @@ impl From<&RemoteArgs> for StartArgs {
             ..StartArgs::default()
         }
     }
+}
+
+/// Flags of `incidents`.
+#[derive(Debug, FlagSet)]
+#[command(after_help = help::INCIDENTS)]
+pub struct IncidentsArgs {
+    /// Folder of the engine's data [default: as for start]
+    #[arg(long, value_name = "DIR", env = "ENGINE_DATA_DIR")]
+    pub data_dir: Option<PathBuf>,
+    /// Only those that last
+    #[arg(long)]
+    pub open: bool,
+    /// Only those of this monitor, by name or number
+    #[arg(long, value_name = "NAME")]
+    pub monitor: Option<String>,
+    /// Show at most this many
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub limit: u32,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `hist`.
@@ -81,9 +106,29 @@ pub struct HistShow {
     /// Whom to ask.
     #[command(flatten)]
     pub remote: RemoteArgs,
+    /// Of this monitor (name or number), from the stored sums of its hours
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["files", "subject", "measure"])]
+    pub monitor: Option<String>,
+    /// From when on: 30d ago, or a time such as 2026-01-31T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = parse_when, requires = "monitor",
+          default_value = "90d")]
+    pub from: u64,
+    /// Until when: as for --from [default: now]
+    #[arg(long, value_name = "TIME", value_parser = parse_when, requires = "monitor")]
+    pub to: Option<u64>,
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A time, or how long ago it was, in milliseconds since the Unix epoch.
+fn parse_when(text: &str) -> Result<u64, String> {
+    if let Some(ago_ms) = duration_ms(text) {
+        return Ok(wall_millis().saturating_sub(ago_ms));
+    }
+    let time = text.parse::<Timestamp>().ok();
+    let time_ms = time.and_then(|time| u64::try_from(time.as_millisecond()).ok());
+    time_ms.ok_or_else(|| "write how long ago, as 30d, or a time, as 2026-01-31T08:00:00Z".into())
 }
 
 /// Flags of `hist dump`.

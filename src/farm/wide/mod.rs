@@ -62,11 +62,15 @@ pub enum Play {
     Tls,
     /// As `Tls`, with a certificate that nobody signed.
     TlsUntrusted,
+    /// As `Tls`; sessions can be resumed.
+    TlsResumed,
+    /// As `Page`; the connection is kept until the client closes it.
+    Kept,
 }
 
 impl Play {
     /// Every play.
-    pub const ALL: [Play; 13] = [
+    pub const ALL: [Play; 15] = [
         Play::Open,
         Play::Refused,
         Play::Small,
@@ -80,16 +84,19 @@ impl Play {
         Play::Outage,
         Play::Tls,
         Play::TlsUntrusted,
+        Play::TlsResumed,
+        Play::Kept,
     ];
 
     fn answer(self) -> Vec<u8> {
         match self {
-            Play::Small => page(SMALL_BYTES),
-            Play::Large => page(LARGE_BYTES),
+            Play::Small => page(SMALL_BYTES, "close"),
+            Play::Large => page(LARGE_BYTES, "close"),
             Play::Unavailable => b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\
                 Connection: close\r\n\r\n"
                 .to_vec(),
-            _ => page(PAGE_BYTES),
+            Play::Kept => page(PAGE_BYTES, "keep-alive"),
+            _ => page(PAGE_BYTES, "close"),
         }
     }
 }
@@ -147,6 +154,9 @@ impl WideFarm {
                 Play::TlsUntrusted => {
                     Some(full_handshakes(&certificates.server(Certificate::SelfSigned)))
                 }
+                Play::TlsResumed => Some(
+                    resumable(&certificates.server(Certificate::Good)).map_err(io::Error::other)?,
+                ),
                 _ => None,
             };
             stages.push(Stage { play, socket, answer: play.answer(), tls });
@@ -185,10 +195,17 @@ fn full_handshakes(config: &ServerConfig) -> Arc<ServerConfig> {
     Arc::new(config)
 }
 
-fn page(bytes: usize) -> Vec<u8> {
+/// The same server with tickets, which cost it no memory.
+fn resumable(config: &ServerConfig) -> Result<Arc<ServerConfig>, rustls::Error> {
+    let mut config = config.clone();
+    config.ticketer = rustls::crypto::ring::Ticketer::new()?;
+    Ok(Arc::new(config))
+}
+
+fn page(bytes: usize, connection: &str) -> Vec<u8> {
     let mut page = format!(
         "HTTP/1.1 200 OK\r\nServer: farm\r\nContent-Type: text/plain\r\nContent-Length: {bytes}\r\n\
-         Connection: close\r\n\r\n"
+         Connection: {connection}\r\n\r\n"
     )
     .into_bytes();
     let line = b"The quick brown fox jumps over the lazy dog, and nobody minds.\n";

@@ -187,6 +187,10 @@ impl Farm {
                 _ => connection.send(&stage.answer),
             };
         }
+        if next == Next::Close && stage.play == Play::Kept && connection.sent > 0 {
+            (connection.sent, connection.tail) = (0, 0);
+            next = Next::Ready;
+        }
         if next == Next::Close || connection.watch(&self.epoll, stage.play).is_err() {
             self.connections[fd] = None;
         }

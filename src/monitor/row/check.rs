@@ -74,7 +74,7 @@ pub(super) fn fits(key: &str, kind: Kind) -> bool {
     match key {
         "port" => !web && kind != Kind::PingIcmp,
         "method" | "headers" | "body" | "statuses" | "redirects" | "body_limit" | "compression"
-        | "keep_detail" => web,
+        | "keep_detail" | "keep_alive" | "tls_resume" => web,
         "contains" | "not_contains" | "result_valid" | "result_error" => kind == Kind::WebContent,
         "tls_verify" | "server_name" | "ca_file" => web || kind == Kind::SslExpiredCheck,
         "expire_days" => kind == Kind::SslExpiredCheck,
@@ -117,6 +117,10 @@ impl Reader<'_> {
         let timing = self.timing(kind.unwrap_or(Kind::PingWeb));
         if self.row.depends_on.as_ref().is_some_and(|names| names.len() > PARENTS_MAX) {
             self.bad("depends_on", "", "too many", format!("write at most {PARENTS_MAX}"));
+        }
+        if self.row.keep_alive == Some(true) && timing.interval_ms > KEEP_ALIVE_INTERVAL_MS_MAX {
+            let fix = format!("remove it, or check every {} s", KEEP_ALIVE_INTERVAL_MS_MAX / 1_000);
+            self.bad("keep_alive", "true", "the connection would not last that long", fix);
         }
         let kind = kind?;
         self.refuse_misfits(kind);
@@ -421,7 +425,12 @@ impl Reader<'_> {
             self.bad("ca_file", path, "is not a full path", "write the path from / on");
         }
         let ca_file = row.ca_file.as_deref().map(Into::into);
-        TlsOptions { verify: row.tls_verify.unwrap_or(verify), server_name, ca_file }
+        TlsOptions {
+            verify: row.tls_verify.unwrap_or(verify),
+            server_name,
+            ca_file,
+            resume: row.tls_resume.unwrap_or(false),
+        }
     }
 }
 

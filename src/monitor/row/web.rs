@@ -90,6 +90,7 @@ pub(super) fn options(
     if &*method == "HEAD" && looks {
         reader.bad("method", "HEAD", "brings no body to look in", "write GET");
     }
+    let keep_alive = keep_alive(reader, &method);
     let body: Box<[u8]> = row.body.as_deref().unwrap_or_default().as_bytes().into();
     if body.len() > REQUEST_BODY_BYTES_MAX {
         let fix = format!("write at most {REQUEST_BODY_BYTES_MAX} bytes");
@@ -113,10 +114,21 @@ pub(super) fn options(
         compression: row.compression.unwrap_or(true),
         needles,
         forbidden,
+        keep_alive,
         keep_detail: row.keep_detail.unwrap_or(false),
         tls: reader.tls(!original),
         family,
     }
+}
+
+/// A request that is lost with a kept connection is sent again, so that must do no harm
+/// (RFC 9110 §9.2.2, RFC 9112 §9.3.1).
+fn keep_alive(reader: &mut Reader<'_>, method: &str) -> bool {
+    let asked = reader.row.keep_alive.unwrap_or(false);
+    if asked && !matches!(method, "GET" | "HEAD" | "OPTIONS") {
+        reader.bad("keep_alive", "true", "would send the request twice", "use GET, or remove it");
+    }
+    asked
 }
 
 fn method(reader: &mut Reader<'_>) -> Box<str> {

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use probes::http::Http;
 use probes::spec::{Host, HttpSpec, TlsOptions};
 use probes::tcp::Tcp;
-use probes::tls::{Policy, Tls, server_name};
+use probes::tls::{Policy, Resume, Tls, server_name};
 use probes::{Nanos, ProbeSpec, Timings};
 
 use crate::clock::wall_millis;
@@ -62,8 +62,6 @@ impl Driver {
 
     /// The address is known: opens the connection or sends the echo request.
     fn connect(&mut self, place: u32, ip: IpAddr, scope: u32) {
-        // The time of this connect, not of the turn: hundreds begin in one.
-        let now = self.clock.now();
         let Some(flight) = self.flights.get(place) else { return };
         flight.address = Some(ip);
         if self.egress.as_ref().is_some_and(|egress| !egress.allows(ip)) {
@@ -73,6 +71,8 @@ impl Driver {
         if matches!(*flight.spec, ProbeSpec::Icmp(_)) {
             return self.queue_echo(place, ip, scope);
         }
+        // The time of this connect, not of the turn: hundreds begin in one.
+        let now = self.clock.now();
         self.share_deadline(place, now);
         let Some(flight) = self.flights.get(place) else { return };
         let port = flight.hop.as_ref().map_or_else(|| flight.spec.port(), |hop| hop.url.port);
@@ -82,8 +82,11 @@ impl Driver {
         };
         let (spec, hop) = (Arc::clone(&flight.spec), flight.hop.clone());
         let url = hop.as_deref().or(http_of(&spec));
+        if url.is_some_and(|url| self.go_on(place, to, url)) {
+            return;
+        }
         let opened = catch_unwind(AssertUnwindSafe(|| {
-            let machine = self.machine(&spec, url, now)?;
+            let machine = self.machine(place, &spec, url, now)?;
             Stream::connect(to, machine, now)
                 .map_err(|(fault, errno)| (fault, format!("{to}: {}", errno.desc())))
         }));
@@ -120,7 +123,8 @@ impl Driver {
 
     /// The machine for this hop; `http` is its request where there is one.
     fn machine(
-        &self,
+        &mut self,
+        place: u32,
         spec: &ProbeSpec,
         http: Option<&HttpSpec>,
         now: Nanos,
@@ -130,7 +134,7 @@ impl Driver {
             (ProbeSpec::Tls(tls), _) => {
                 let policy = Policy { verify: tls.tls.verify, expire_days: Some(tls.expire_days) };
                 let machine = Tcp::new(false, now);
-                let tls = self.tls(&tls.host, &tls.tls, policy, machine, now)?;
+                let tls = self.tls(&tls.host, &tls.tls, policy, machine, now, Resume::Never)?;
                 Ok(AnyMachine::Tls(Box::new(tls)))
             }
             (_, Some(HttpSpec { url, options })) => {
@@ -139,7 +143,8 @@ impl Driver {
                     return Ok(AnyMachine::Http(Box::new(machine)));
                 }
                 let policy = Policy { verify: options.tls.verify, expire_days: None };
-                let tls = self.tls(&url.host, &options.tls, policy, machine, now)?;
+                let resume = self.resume(place, options.tls.resume, wall_millis() / 1_000);
+                let tls = self.tls(&url.host, &options.tls, policy, machine, now, resume)?;
                 Ok(AnyMachine::Https(Box::new(tls)))
             }
             (ProbeSpec::Icmp(_) | ProbeSpec::Http(_), None) => {
@@ -155,13 +160,14 @@ impl Driver {
         policy: Policy,
         inner: M,
         now: Nanos,
+        resume: Resume,
     ) -> Result<Tls<M>, (Fault, String)> {
         let setup = |text: String| (Fault::TlsSetup, text);
         let config = self.trust.get(options).ok_or_else(|| {
             setup(format!("{}: not loaded", options.ca_file.as_deref().unwrap_or("system roots")))
         })?;
         let name = server_name(host, options).map_err(|error| setup(error.to_string()))?;
-        Tls::new(&config, name, policy, inner, now, wall_millis() / 1_000)
+        Tls::new(&config, name, policy, inner, now, wall_millis() / 1_000, resume)
             .map_err(|error| setup(error.to_string()))
     }
 }

@@ -29,6 +29,7 @@ use crate::sched::wheel::Wheel;
 
 mod connecting;
 mod echoing;
+mod keeping;
 mod redirecting;
 mod resolving;
 
@@ -36,6 +37,7 @@ mod resolving;
 mod tests;
 
 use echoing::EchoSide;
+use keeping::Keeping;
 
 /// The top byte of a ring token says whose event it is; a probe's has a zero there.
 const KIND_SHIFT: u32 = 56;
@@ -58,6 +60,7 @@ pub struct Driver {
     resolver: Resolver,
     echo: [EchoSide; 2],
     buffers: Buffers,
+    keeping: Keeping,
     finished: Vec<(SlotRef, Attempt)>,
     echo_events: Vec<EchoEvent>,
     resolved: Vec<Resolved>,
@@ -99,6 +102,7 @@ impl Driver {
             resolver: Resolver::new(resolver),
             echo: [EchoSide::Unopened, EchoSide::Unopened],
             buffers: Buffers::default(),
+            keeping: Keeping::default(),
             finished: Vec::new(),
             echo_events: Vec::new(),
             resolved: Vec::new(),
@@ -154,6 +158,7 @@ impl Driver {
         let flight = Flight::new(at, monitor, now);
         let deadline = self.clock.tick_after(flight.deadline);
         let place = self.flights.insert(flight);
+        self.keeping.make_room(self.flights.len(), self.in_flight_max);
         self.deadlines.arm(place, deadline);
         self.start_hop(place, now);
     }
@@ -202,6 +207,7 @@ impl Driver {
         self.ring.recycle(ready);
         self.resolve_on_time(now);
         self.expire(now);
+        self.keeping.expire(now);
         Ok(now)
     }
 
@@ -232,6 +238,7 @@ impl Driver {
     pub fn counters(&self) -> Vec<(&'static str, u64)> {
         let mut counters = vec![("probe_panics", self.panics), ("echo_late", self.echo_late)];
         self.count_echo(&mut counters);
+        self.keeping.count(&mut counters);
         self.count_resolver(&mut counters);
         counters
     }
@@ -429,6 +436,7 @@ impl Driver {
                 let text = "no answer from any name server within the timeout".to_string();
                 self.fail(place, Fault::Resolver, text);
             }
+            Stage::Ended => {}
             Stage::Streaming { stream, .. } => {
                 let ended = catch_unwind(AssertUnwindSafe(|| stream.time_out(now)));
                 self.on_progress(place, ended);

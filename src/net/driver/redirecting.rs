@@ -21,9 +21,10 @@ const FRAMING: [&str; 2] = ["Transfer-Encoding", "Expect"];
 impl Driver {
     /// The exchange of this hop is over: follows a redirect, or ends the attempt.
     pub(super) fn on_outcome(&mut self, place: u32, mut outcome: Outcome) {
-        if self.leave_address(place, &outcome.timings) {
+        if self.leave_address(place, &outcome.timings) || self.begin_anew(place, &outcome) {
             return;
         }
+        self.keep(place);
         let Some(flight) = self.flights.get(place) else { return };
         let Some(location) = outcome.redirect.take() else { return self.finish(place, outcome) };
         let status = outcome.http.map_or(0, |http| http.status);

@@ -28,8 +28,6 @@ pub enum EchoEvent {
         token: u64,
         /// Round trip in microseconds, by the kernel's receive stamp where it can be believed.
         rtt_us: u32,
-        /// TTL or hop limit of the reply.
-        ttl: Option<u8>,
         /// Who answered: the address that was asked.
         from: IpAddr,
     },
@@ -105,7 +103,6 @@ pub(super) struct Judge {
 struct Control {
     /// Arrival, in nanoseconds since the Unix epoch.
     stamp_ns: Option<u64>,
-    ttl: Option<u8>,
     drops: Option<u32>,
 }
 
@@ -198,7 +195,7 @@ impl Judge {
         self.counters.replies += 1;
         self.counters.own_stamps += u64::from(arrival.is_none());
         let rtt_us = arrival.unwrap_or(read_at.monotonic()).micros_since(sent);
-        Some(EchoEvent::Reply { token, rtt_us, ttl: control.ttl, from })
+        Some(EchoEvent::Reply { token, rtt_us, from })
     }
 
     fn undelivered(&mut self, error: Undelivered<'_>, from: IpAddr) -> Option<EchoEvent> {
@@ -250,9 +247,6 @@ fn read_control(packet: &RecvMsg<'_, '_, SockaddrStorage>) -> Control {
             ControlMessageOwned::ScmTimestampns(at) => {
                 let nanos = at.tv_sec().saturating_mul(1_000_000_000).saturating_add(at.tv_nsec());
                 control.stamp_ns = u64::try_from(nanos).ok();
-            }
-            ControlMessageOwned::Ipv4Ttl(ttl) | ControlMessageOwned::Ipv6HopLimit(ttl) => {
-                control.ttl = u8::try_from(ttl).ok();
             }
             ControlMessageOwned::RxqOvfl(drops) => control.drops = Some(drops),
             _ => {}

@@ -89,13 +89,7 @@ impl Echo {
             packets: Box::new([[0; ECHO_BYTES]; ECHO_BATCH_MAX]),
             addresses: Vec::with_capacity(ECHO_BATCH_MAX),
             buffers: Box::new([[0; RECEIVE_BYTES]; ECHO_BATCH_MAX]),
-            error_control: cmsg_space!(
-                libc::sock_extended_err,
-                libc::sockaddr_in6,
-                TimeSpec,
-                i32,
-                u32
-            ),
+            error_control: cmsg_space!(libc::sock_extended_err, libc::sockaddr_in6, TimeSpec, u32),
             judge: Judge::new(version, kind, id),
         }
     }
@@ -213,7 +207,7 @@ impl Echo {
     fn receive_batch(&mut self, out: &mut Vec<EchoEvent>) -> Result<usize, Errno> {
         // Made anew for each batch: the kernel writes into every header how much room for control
         // data it used, and a second use would have only that much left.
-        let room = cmsg_space!(TimeSpec, i32, u32);
+        let room = cmsg_space!(TimeSpec, u32);
         let mut headers = MultiHeaders::<SockaddrStorage>::preallocate(ECHO_BATCH_MAX, Some(room));
         let mut slices = self.buffers.each_mut().map(|buffer| [IoSliceMut::new(buffer)]);
         let socket = self.socket.as_raw_fd();

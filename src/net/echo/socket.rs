@@ -109,10 +109,6 @@ fn set_options(
     }
     setsockopt(socket, sockopt::ReceiveTimestampns, &true)?;
     setsockopt(socket, sockopt::RxqOvfl, &1)?;
-    match version {
-        Version::V4 => setsockopt(socket, sockopt::Ipv4RecvTtl, &true)?,
-        Version::V6 => setsockopt(socket, sockopt::Ipv6RecvHopLimit, &true)?,
-    }
     // A datagram socket gets ICMP errors in its error queue; a raw one among the replies.
     match (kind, version) {
         (EchoKind::Datagram, Version::V4) => setsockopt(socket, sockopt::Ipv4RecvErr, &true),

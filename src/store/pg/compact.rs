@@ -5,8 +5,9 @@
 
 use std::collections::VecDeque;
 
+use super::super::hours::hour_start;
 use super::super::slice::Slice;
-use super::super::{Maintained, StoreError, signed};
+use super::super::{Maintained, StoreError, signed, unsigned};
 use super::link::{Link, Work};
 use crate::limits::{COMPACT_SAMPLES_MAX, WINDOW_GRACE_MS, WINDOW_MS};
 use crate::pg::{Type, Value};
@@ -118,16 +119,21 @@ async fn write_chunks(
         counts.push(count as i32);
         blobs.push(data);
     }
-    let values: [Value<'_>; 4] = [
+    let hour = signed(hour_start(unsigned(t0)));
+    let values: [Value<'_>; 5] = [
         (&groups, Type::INT8_ARRAY),
         (&t0, Type::INT8),
         (&counts, Type::INT4_ARRAY),
         (&blobs, Type::BYTEA_ARRAY),
+        (&hour, Type::INT8),
     ];
-    let sql = "INSERT INTO engine.chunk (grp, t0, part, n, data)
-               SELECT u.grp, $2, (SELECT coalesce(max(c.part) + 1, 0) FROM engine.chunk c
-                                  WHERE c.grp = u.grp AND c.t0 = $2), u.n, u.data
-               FROM unnest($1, $3, $4) AS u (grp, n, data)";
+    let sql = "WITH made AS (
+                   INSERT INTO engine.chunk (grp, t0, part, n, data)
+                   SELECT u.grp, $2, (SELECT coalesce(max(c.part) + 1, 0) FROM engine.chunk c
+                                      WHERE c.grp = u.grp AND c.t0 = $2), u.n, u.data
+                   FROM unnest($1, $3, $4) AS u (grp, n, data)
+                   RETURNING grp, id)
+               INSERT INTO engine.unsummed (t0, grp, chunk) SELECT $5, grp, id FROM made";
     if !groups.is_empty() {
         work.session.execute(sql, &values).await?;
     }

@@ -26,7 +26,7 @@ use crate::ids::MonitorId;
 use crate::limits::FOREIGN_IDS_MAX;
 use crate::monitor::State;
 use crate::monitor::verdict::settled_from;
-use crate::pg::{PgOptions, Type, Value};
+use crate::pg::{PgError, PgOptions, Session, Type, Value};
 use crate::sample::{Code, SampleBatch, Verdict};
 
 mod schema;
@@ -46,6 +46,8 @@ mod compact;
 mod retain;
 
 mod hourly;
+
+mod sum_up;
 
 mod metrics;
 
@@ -117,8 +119,9 @@ impl PgStore {
     fn states(&mut self, only: Option<Vec<i64>>) -> Result<HashMap<MonitorId, State>, StoreError> {
         self.runtime.block_on(self.link.transaction(async |work| {
             let sql = "SELECT m.id, s.verdict, s.since_ms, s.code, s.streak
-                       FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
-                       WHERE NOT m.removed AND ($1 IS NULL OR m.id = ANY($1)) AND m.id > $2
+                       FROM engine.watched_of($1) m
+                       LEFT JOIN engine.state s ON s.monitor_id = m.id
+                       WHERE NOT m.removed AND m.id > $2
                        ORDER BY m.id LIMIT $3";
             let mut states = HashMap::new();
             let mut last = i64::MIN;
@@ -181,6 +184,12 @@ impl Store for PgStore {
         self.states(Some(monitors.iter().map(|monitor| signed(monitor.0)).collect()))
     }
 
+    fn identity(&mut self) -> Result<Option<u64>, StoreError> {
+        self.runtime.block_on(
+            self.link.transaction(async |work| Ok(Some(identity_of(work.session).await?))),
+        )
+    }
+
     fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError> {
         self.runtime.block_on(self.link.transaction(async |work| {
             work.session.run("DELETE FROM engine.mark").await?;
@@ -203,8 +212,7 @@ impl Store for PgStore {
     fn adopt_run(&mut self, run: RunKey) -> Result<(), StoreError> {
         let (id, started) = (signed(run.run.0), signed(run.started_ms));
         self.runtime.block_on(self.link.transaction(async |work| {
-            let identity = work.session.query("SELECT id FROM engine.identity", &[]).await?;
-            let identity = identity.first().map_or(0, |row| unsigned(row.get(0)));
+            let identity = identity_of(work.session).await?;
             let values = [(&id as _, Type::INT8), (&started as _, Type::INT8)];
             if run.run.is_away_from(identity) {
                 let sql = "INSERT INTO engine.run (id, started_ms) VALUES ($1, $2)
@@ -252,6 +260,9 @@ impl Store for PgStore {
             if let Some(done) = compactor.slice(link, now_ms).await? {
                 return Ok(done);
             }
+            if let Some(done) = sum_up::slice(link, now_ms).await? {
+                return Ok(done);
+            }
             if hourly::slice(link, now_ms).await? {
                 return Ok(Maintained { more: true, ..Maintained::default() });
             }
@@ -267,6 +278,12 @@ impl Store for PgStore {
             Ok(())
         }))
     }
+}
+
+/// The number that the schema gave to this database.
+async fn identity_of(session: &Session) -> Result<u64, PgError> {
+    let rows = session.query("SELECT id FROM engine.identity", &[]).await?;
+    Ok(rows.first().map_or(0, |row| unsigned(row.get(0))))
 }
 
 /// A monitor that was never checked has no state yet.

@@ -8,16 +8,17 @@ use std::collections::HashMap;
 use jiff::tz::TimeZone;
 use tokio::runtime::{Builder, Runtime};
 
+use super::super::hours::{HOUR_MS, hour_start};
 use super::super::reader::{Found, limit, windows};
 use super::super::view::{
-    CertView, ChannelRow, Counts, Evidence, Filter, Incident, MonitorView, OpenReader, Owner,
-    Range, Read, Results, TransitionView, Watched, Written,
+    CertView, ChannelRow, Counts, Evidence, Filter, Hours, Incident, MonitorView, OpenReader,
+    Owner, Range, Read, Results, TransitionView, Watched, Written,
 };
 use super::super::{StoreError, signed, unsigned};
 use super::{is_item, schema, small};
 use crate::clock::wall_millis;
 use crate::ids::MonitorId;
-use crate::limits::{GROUP_BITS, LANE_BITS, PG_READ_MS_MAX, WINDOW_MS};
+use crate::limits::{GROUP_BITS, HOUR_GROUP_BITS, LANE_BITS, PG_READ_MS_MAX, WINDOW_MS};
 use crate::monitor::{Kind, address};
 use crate::pg::{PgOptions, Row, Session, Type, Value};
 use crate::sample::{Code, Marks, Verdict};
@@ -111,6 +112,12 @@ impl OpenReader for PgServer {
     }
 }
 
+/// True where the next monitors by number are asked for, whatever they are.
+fn is_page(filter: &Filter) -> bool {
+    let any = filter.verdict.is_none() && filter.name.is_none() && filter.tag.is_none();
+    filter.by_id && filter.offset == 0 && !filter.problems && any
+}
+
 /// The open session, made where there is none.
 async fn connected<'a>(
     options: &PgOptions,
@@ -126,6 +133,17 @@ async fn connected<'a>(
         *session = Some(open);
     }
     session.as_ref().ok_or_else(|| StoreError::Database("not connected".to_owned()))
+}
+
+impl PgReader {
+    /// The next ids, found by the indexes: with the rows, each page would read the whole table.
+    fn page(&mut self, after: Option<i64>, rows_max: usize) -> Result<Vec<i64>, StoreError> {
+        let sql = "SELECT * FROM engine.ids_after($1, $2)";
+        let after = after.unwrap_or(-1);
+        let values = [(&after as _, Type::INT8), (&limit(rows_max) as _, Type::INT8)];
+        let rows = self.ask(sql, &values)?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
 }
 
 impl Read for PgReader {
@@ -154,19 +172,22 @@ impl Read for PgReader {
                     s.due_ms, s.code, s.message, s.total_us, s.http_status,
                     s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms,
                     m.user_id, m.stop_to_ms
-             FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
+             FROM engine.watched_of($8) m LEFT JOIN engine.state s ON s.monitor_id = m.id
              WHERE NOT m.removed
                AND ($1 IS NULL OR CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END = $1)
                AND ($2 IS NULL OR strpos(m.name, $2) > 0)
                AND ($3 IS NULL OR jsonb_exists(m.tags::jsonb, $3))
                AND (NOT $4 OR m.problem IS NOT NULL)
-               AND ($7 IS NULL OR m.id > $7) AND ($8 IS NULL OR m.id = ANY($8))
+               AND ($7 IS NULL OR m.id > $7)
              ORDER BY {order} LIMIT $5 OFFSET $6"
         );
         let verdict = filter.verdict.map(|verdict| verdict as i32);
         let after = filter.after.map(|after| signed(after.0));
-        let only: Option<Vec<i64>> =
-            filter.only.as_ref().map(|only| only.iter().map(|monitor| signed(monitor.0)).collect());
+        let only = filter.only.as_ref().map(|only| only.iter().map(|id| signed(id.0)).collect());
+        let only: Option<Vec<i64>> = match only {
+            None if is_page(filter) => Some(self.page(after, filter.limit)?),
+            only => only,
+        };
         let values: [Value<'_>; 8] = [
             (&verdict, Type::INT4),
             (&filter.name, Type::TEXT),
@@ -208,6 +229,26 @@ impl Read for PgReader {
             chunk_results(session, &mut found, monitor, range).await?;
             set_aside(session, &mut found, monitor, range).await?;
             Ok(found.results())
+        })
+    }
+
+    fn hours(&mut self, monitor: MonitorId, from_ms: u64, to_ms: u64) -> Result<Hours, StoreError> {
+        let range = Range { from_ms, to_ms: to_ms.saturating_add(HOUR_MS - 1), limit: usize::MAX };
+        self.within(async |session| {
+            let mut found = Found::new(monitor, &range);
+            head_results(session, &mut found, monitor, &range).await?;
+            unsummed_results(session, &mut found, monitor, &range).await?;
+            set_aside(session, &mut found, monitor, &range).await?;
+            let mut found = found.hours();
+            let [grp, from, to] = [monitor.0 >> HOUR_GROUP_BITS, from_ms, to_ms].map(signed);
+            let values =
+                [(&grp as _, Type::INT8), (&from as _, Type::INT8), (&to as _, Type::INT8)];
+            let sql = "SELECT t0, data FROM engine.hour_sum
+                       WHERE grp = $1 AND t0 BETWEEN $2 AND $3";
+            for row in session.query(sql, &values).await? {
+                found.add(monitor, unsigned(row.get(0)), row.get(1));
+            }
+            Ok(found)
         })
     }
 
@@ -297,10 +338,10 @@ impl Read for PgReader {
         let sql = "SELECT m.id, m.name, m.kind, m.target, m.tags, m.interval_ms, e.row_json,
                           o.id IS NOT NULL, o.repeat, o.ranges, o.zone, o.silent_until_ms,
                           o.firebase_token, o.email, o.channels
-                   FROM engine.watched() m
+                   FROM engine.watched_of($1) m
                    LEFT JOIN engine.monitor e ON e.id = m.id
                    LEFT JOIN engine.owners($1) o ON o.id = m.id AND m.source = 'monitor_items'
-                   WHERE m.id = ANY($1) AND NOT m.removed";
+                   WHERE NOT m.removed";
         let rows = self.ask(sql, &[(&ids, Type::INT8_ARRAY)])?;
         let mut found: HashMap<u64, Watched> =
             rows.iter().map(|row| (unsigned(row.get(0)), watched(row))).collect();
@@ -425,6 +466,26 @@ async fn chunk_results(
             return Ok(());
         }
     }
+}
+
+/// Results in chunks that are not in the sums of their hour.
+async fn unsummed_results(
+    session: &Session,
+    found: &mut Found,
+    monitor: MonitorId,
+    range: &Range,
+) -> Result<(), StoreError> {
+    let grp = monitor.0 >> GROUP_BITS;
+    let ends = [grp, hour_start(range.from_ms), range.to_ms.min(i64::MAX as u64)].map(signed);
+    let values = ends.each_ref().map(|number| (number as _, Type::INT8));
+    let sql = "SELECT c.t0, c.part, c.data FROM engine.unsummed u
+               JOIN engine.chunk c ON c.id = u.chunk
+               WHERE u.grp = $1 AND u.t0 BETWEEN $2 AND $3";
+    for row in session.query(sql, &values).await? {
+        let (t0, part): (i64, i32) = (row.get(0), row.get(1));
+        found.add(grp << GROUP_BITS, t0, row.get(2), || format!("chunk {grp} {t0} {part}"));
+    }
+    Ok(())
 }
 
 /// Head rows of this monitor's lane that an engine has set aside as damaged.

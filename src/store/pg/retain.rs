@@ -10,8 +10,8 @@ use super::link::{Link, Work};
 use super::original::{Days, day_table};
 use super::schema::Form;
 use crate::limits::{
-    DELETE_CHUNKS_MAX, DELETE_ROWS_MAX, RETAIN_EVERY_MS, SERIES_CHECKS_MS, SERIES_DAYS_AHEAD,
-    SERIES_DELETE_MAX, SERIES_HOURS_MS, SERIES_METRICS_MS, WINDOW_MS,
+    DELETE_CHUNKS_MAX, DELETE_ROWS_MAX, HOURS_AGE_MS, RETAIN_EVERY_MS, SERIES_CHECKS_MS,
+    SERIES_DAYS_AHEAD, SERIES_DELETE_MAX, SERIES_HOURS_MS, SERIES_METRICS_MS, WINDOW_MS,
 };
 use crate::pg::{Type, Value};
 
@@ -49,11 +49,18 @@ impl Keeper {
                 rows_deleted: old_rows(work, &retention, now_ms).await?,
                 ..Maintained::default()
             };
+            step.rows_deleted += hours_before(work, now_ms.saturating_sub(HOURS_AGE_MS)).await?;
             if step.chunks_deleted == 0 {
                 let surplus = used_bytes(work).await?.saturating_sub(retention.bytes_max);
                 if surplus > 0 {
                     step.chunks_deleted = oldest_chunks(work, surplus).await?;
-                    step.over_size = step.chunks_deleted == 0;
+                    // Hours go last: they are the little that is left of results that went before.
+                    let hours = match step.chunks_deleted {
+                        0 => hours_before(work, u64::MAX >> 1).await?,
+                        _ => 0,
+                    };
+                    step.rows_deleted += hours;
+                    step.over_size = step.chunks_deleted + hours == 0;
                 }
             }
             step.rows_deleted += old_series(work, days, now_ms).await?;
@@ -89,6 +96,14 @@ async fn old_chunks(work: Work<'_>, retention: &Retention, now_ms: u64) -> Resul
     let damaged = "DELETE FROM engine.damaged WHERE id IN
                        (SELECT id FROM engine.damaged WHERE t0 < $1 LIMIT $2)";
     Ok(delete(work, chunks, &values).await? + delete(work, damaged, &values).await?)
+}
+
+/// Deletes the oldest sums of hours that began before a time, as many as a step may.
+async fn hours_before(work: Work<'_>, before_ms: u64) -> Result<u64, StoreError> {
+    let (before, most) = (signed(before_ms), DELETE_CHUNKS_MAX as i64);
+    let sql = "DELETE FROM engine.hour_sum WHERE id IN
+                   (SELECT id FROM engine.hour_sum WHERE t0 < $1 ORDER BY t0 LIMIT $2)";
+    delete(work, sql, &[(&before, Type::INT8), (&most, Type::INT8)]).await
 }
 
 async fn old_rows(work: Work<'_>, retention: &Retention, now_ms: u64) -> Result<u64, StoreError> {
@@ -222,7 +237,8 @@ async fn drop_days(work: Work<'_>, series: &str, oldest: &str) -> Result<u64, St
     Ok(tables.len() as u64)
 }
 
-/// Deletes rows past an age, as many as a step may.
+/// Deletes rows past an age, as many as a step may. The age is asked of each of them again: in a
+/// table of several parts, such as a hypertable, rows of other parts have the same places.
 async fn old_times(
     work: Work<'_>,
     table: &str,
@@ -231,7 +247,7 @@ async fn old_times(
 ) -> Result<u64, StoreError> {
     let before = signed(now_ms.saturating_sub(age_ms));
     let sql = format!(
-        "DELETE FROM {table} WHERE ctid = ANY (ARRAY(
+        "DELETE FROM {table} WHERE time < to_timestamp($1::float8 / 1000) AND ctid = ANY (ARRAY(
              SELECT ctid FROM {table} WHERE time < to_timestamp($1::float8 / 1000) LIMIT $2))"
     );
     let values =

@@ -198,39 +198,58 @@ async fn adopt_series(session: &Session, series: &str) -> Result<(), StoreError>
             made.push(statements.0);
         }
     }
+    let mut keeps_itself = extension;
+    for table in made.iter().filter(|_| extension) {
+        keeps_itself &= make_hypertable(session, series, table).await?;
+    }
     let form = match (made.iter().any(|table| table == "monitor_checks"), extension) {
         (true, false) => Form::Days,
-        (true, true) => Form::Hypertable,
-        (false, _) => Form::Plain,
+        (true, true) if keeps_itself => Form::Hypertable,
+        (true, true) | (false, _) => Form::Plain,
     };
-    if extension {
-        for table in &made {
-            make_hypertable(session, series, table).await?;
-        }
-    }
     remember(session, "checks", series, form).await
 }
 
-/// Chunks, compression and retention as the original's setup file has them.
-async fn make_hypertable(session: &Session, series: &str, table: &str) -> Result<(), StoreError> {
+/// Chunks, compression and retention as the original's setup file has them. False where the
+/// extension does not delete old rows: its free edition has hypertables only.
+async fn make_hypertable(session: &Session, series: &str, table: &str) -> Result<bool, StoreError> {
     let (chunk, keep, compress) = match table {
         "monitor_checks" => ("1 day", "30 days", Some("7 days")),
         "monitor_stats_hourly" => ("7 days", "1 year", Some("30 days")),
         _ => ("1 hour", "7 days", None),
     };
     let name = format!("{}.{table}", quoted(series)).replace('\'', "''");
-    let mut sql = format!(
-        "SELECT create_hypertable('{name}', 'time', chunk_time_interval => INTERVAL '{chunk}');
-         SELECT add_retention_policy('{name}', INTERVAL '{keep}');"
+    let sql = format!(
+        "SELECT create_hypertable('{name}', 'time', chunk_time_interval => INTERVAL '{chunk}')"
     );
+    session.run(&sql).await?;
     if let Some(after) = compress {
-        sql += &format!(
+        let sql = format!(
             "ALTER TABLE {}.{table} SET (timescaledb.compress = true);
-             SELECT add_compression_policy('{name}', INTERVAL '{after}');",
+             SELECT add_compression_policy('{name}', INTERVAL '{after}')",
             quoted(series)
         );
+        is_taken(session, &sql, table, "does not compress").await?;
     }
-    Ok(session.run(&sql).await?)
+    let sql = format!("SELECT add_retention_policy('{name}', INTERVAL '{keep}')");
+    is_taken(session, &sql, table, "deletes no old rows of it, so the engine does").await
+}
+
+/// False where the extension refuses, which is told: `lacks` says what it does not do.
+async fn is_taken(
+    session: &Session,
+    sql: &str,
+    table: &str,
+    lacks: &str,
+) -> Result<bool, StoreError> {
+    match session.run(sql).await {
+        Ok(()) => Ok(true),
+        Err(error) if error.is_passing() => Err(error.into()),
+        Err(error) => {
+            tracing::warn!(table, %error, "TimescaleDB {lacks}");
+            Ok(false)
+        }
+    }
 }
 
 /// The statements of a file by table: its name, and the SQL with the schema filled in.

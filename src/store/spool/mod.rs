@@ -343,6 +343,9 @@ impl Spool {
     }
 
     fn note_change(&mut self, change: &Transition) {
+        if change.from == change.to {
+            return; // Only its marks are others.
+        }
         let latest = self.changes.entry(change.monitor).or_insert_with(|| change.clone());
         if change.at_ms >= latest.at_ms {
             *latest = change.clone();

@@ -266,7 +266,7 @@ fn monitors_and_states_are_served_between_batches() {
         paused: false,
     };
     let (reply, report) = channel();
-    let sync = ToStore::Sync { source: "a".to_owned(), rows: vec![row], reply };
+    let sync = ToStore::Put { source: "a".to_owned(), rows: vec![row], reply };
     bench.to_store.send(sync).unwrap();
     let id = report.recv().unwrap().unwrap().ids[0].unwrap();
     let (reply, states) = channel();

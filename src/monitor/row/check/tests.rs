@@ -131,6 +131,7 @@ fn every_value_of_a_web_check_arrives() {
         ("compression", "false"),
         ("keep_detail", "true"),
         ("tls_verify", "false"),
+        ("tls_resume", "true"),
         ("server_name", "Other.example"),
         ("ca_file", "/etc/roots.pem"),
         ("family", "v6"),
@@ -146,10 +147,23 @@ fn every_value_of_a_web_check_arrives() {
     assert_eq!(headers, [("Accept", "a"), ("Accept", "b"), ("Authorization", "Basic bWU6cHc=")]);
     assert_eq!((options.redirects_max, options.body_bytes_max), (0, 65_536));
     assert!(!options.compression && options.keep_detail && !options.tls.verify);
+    assert!(options.tls.resume && !options.keep_alive);
     assert_eq!(options.tls.server_name.as_deref(), Some("other.example"));
     assert_eq!(options.tls.ca_file.as_deref(), Some("/etc/roots.pem"));
     assert_eq!(options.family, Family::V6);
     assert_eq!(checked.about.target, "https://me:***@h/");
+}
+
+#[test]
+fn a_connection_is_kept_for_short_intervals_and_requests_that_may_be_sent_twice() {
+    let kept = [("keep_alive", "true")];
+    for more in [[("interval", "60s")], [("method", "head")]] {
+        assert!(http(&good(&web(&[more, kept].concat()))).keep_alive);
+    }
+    for more in [[("interval", "61s")], [("method", "POST")]] {
+        let found = web_errors(&[more, kept].concat());
+        assert!(found.len() == 1 && found[0].starts_with("keep_alive"), "{found:?}");
+    }
 }
 
 #[test]
