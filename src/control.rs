@@ -21,7 +21,7 @@ use crate::api::v1;
 use crate::api::v1::fleet::Fleet;
 use crate::boot::{Engine, EngineError};
 use crate::clock::wall_millis;
-use crate::limits::{CONTROL_NICE, DRAIN_MS_MAX};
+use crate::limits::{ANSWERS_STOP_MS, CONTROL_NICE, DRAIN_MS_MAX};
 use crate::messages::{Change, ChangeInbox, Pending};
 use crate::metrics::delta::DeltaTimes;
 use crate::metrics::page::{Counts, Page, Reloads};
@@ -166,6 +166,8 @@ pub fn run(
     // Threads that are left end here, and what is known is recorded, whatever went wrong before.
     let finished = engine.finish();
     control.histograms.end();
+    // Somebody may still be reading a large table for an answer that nobody waits for.
+    runtime.shutdown_timeout(Duration::from_millis(ANSWERS_STOP_MS));
     ended?;
     Ok(finished?)
 }

@@ -219,6 +219,9 @@ pub const ALERT_DAILY_MS: u64 = 86_040_000;
 pub const ALERT_SEND_MS: u64 = 10_000;
 /// Deadline of one delivery by Telegram, in milliseconds: the original's.
 pub const ALERT_TELEGRAM_MS: u64 = 15_000;
+/// An ongoing outage is told to Alertmanager again after this time, in milliseconds: it keeps no
+/// alerts over a restart of its own.
+pub const ALERTMANAGER_REPEAT_MS: u64 = 300_000;
 /// Deadline of one mail, in milliseconds: the original's.
 pub const ALERT_MAIL_MS: u64 = 30_000;
 /// Bytes that are read of a receiver's answer.
@@ -601,6 +604,8 @@ pub const HIST_ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Longest wait for one host of a PostgreSQL server to take a connection and to let us in, in
 /// milliseconds.
 pub const PG_CONNECT_MS_MAX: u64 = 3_000;
+/// How long a stop waits for answers of the API that are being made, in milliseconds.
+pub const ANSWERS_STOP_MS: u64 = 1_000;
 /// Time from an attempt to apply monitors without the database to the next, in milliseconds.
 pub const APPLY_AGAIN_MS: u64 = 2_000;
 /// Longest wait for the answer to one statement, in milliseconds: a server that stands still (a

@@ -10,8 +10,14 @@ mod hostile;
 mod made;
 #[path = "api/page.rs"]
 mod page;
+#[path = "api/pictures.rs"]
+mod pictures;
+#[path = "api/run.rs"]
+mod run;
 #[path = "api/scene.rs"]
 mod scene;
+#[path = "api/settings.rs"]
+mod settings;
 #[path = "api/status.rs"]
 mod status;
 #[path = "api/v1.rs"]

@@ -37,8 +37,34 @@ fn the_example_is_good_and_shows_every_key_and_type() {
         assert!(EXAMPLE.contains(kind.name()), "{}", kind.name());
     }
     assert_eq!(loaded.settings.cores, Some(2));
+    assert_eq!(loaded.status_pages[0].tags, ["shop", "europe"]);
     let line = 1 + EXAMPLE.lines().position(|line| line.contains("- name: router")).unwrap();
     assert_eq!(loaded.monitors[6].line as usize, line);
+}
+
+#[test]
+fn a_wrong_status_page_refuses_the_file_and_says_where() {
+    let text = "\
+monitors: []
+status_pages:
+  - slug: shop
+    tags: [shop]
+  - slug: shop
+    monitors: [a]
+  - slug: Shop
+    colour: red
+  - slug: other
+";
+    let wanted = [
+        "m.yaml:5:11: slug: shop is the slug of another page too; write another one",
+        "m.yaml:8:5: unknown key `colour`",
+        "m.yaml:9:5: status_pages: other shows nobody; write `tags`, `monitors` or both",
+    ];
+    let found = problems(text);
+    assert_eq!(found.len(), wanted.len(), "{found:?}");
+    for (found, wanted) in found.iter().zip(wanted) {
+        assert!(found.starts_with(wanted), "{found}");
+    }
 }
 
 #[test]

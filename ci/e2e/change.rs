@@ -33,10 +33,16 @@ fn a_monitor_added_to_a_running_engine_is_checked_at_once_paused_changed_and_sur
         said(&["add", "name=added", "type=tcp", &target_pair, "interval=1s", "tags=a", "tags=b"]);
     assert!(out.starts_with("added is there: monitor "), "{out}");
     engine.wait_verdict("added", "up");
+    let ran = said(&["run", "added"]);
+    assert!(ran.starts_with("added: up, ok in "), "{ran}");
     said(&["edit", "added", "target=127.0.0.1:1", "tags="]);
     assert_eq!(engine.wait_verdict("added", "down")["tags"], serde_json::json!([]));
+    let ran = change(&engine, &data, &["run", "added"]);
+    assert!(ran.code == 1 && ran.err.starts_with("added: down, connect_refused"), "{ran:?}");
     said(&["pause", "added"]);
     engine.wait_verdict("added", "paused");
+    let refused = change(&engine, &data, &["run", "added"]);
+    assert!(refused.err.contains("is paused; resume it first"), "{refused:?}");
     // What is of the file is changed there, and a mistake is told by its key.
     let refused = change(&engine, &data, &["pause", "filed"]);
     assert!(refused.code == 1 && refused.err.contains("is of the file"), "{refused:?}");

@@ -3,14 +3,18 @@
 -- original's tables alters them. Made anew with every new version of the schema.
 
 DROP FUNCTION IF EXISTS engine.watched() CASCADE;
-CREATE FUNCTION engine.watched() RETURNS TABLE (
+DROP FUNCTION IF EXISTS engine.watched_of(bigint[]);
+
+-- These monitors, or all. Ids of the original's table are compared in its own type: the planner
+-- looks them up in its index only so, and reads all of a large table else.
+CREATE FUNCTION engine.watched_of(ids bigint[]) RETURNS TABLE (
     id bigint, source text, name text, kind text, target text, tags text, problem text,
     interval_ms bigint, paused boolean, removed boolean, created_ms bigint, user_id bigint,
     stop_to_ms bigint
 ) LANGUAGE sql STABLE AS $$
     SELECT m.id, m.source, m.name, m.kind, m.target, m.tags, m.problem, m.interval_ms, m.paused,
            m.removed_ms IS NOT NULL, m.created_ms, NULL::bigint, NULL::bigint
-    FROM engine.monitor m
+    FROM engine.monitor m WHERE ids IS NULL OR m.id = ANY (ids)
     UNION ALL
     SELECT i.id::bigint, 'monitor_items', coalesce(i.name, ''), i.type,
            coalesce(trim(i.url_check), ''), '[]', p.problem,
@@ -24,6 +28,26 @@ CREATE FUNCTION engine.watched() RETURNS TABLE (
            CASE WHEN isfinite(i."stopTo")
                 THEN (extract(epoch FROM i."stopTo"::timestamptz) * 1000)::bigint END
     FROM {core}.monitor_items i LEFT JOIN engine.problem p ON p.monitor_id = i.id
+    WHERE ids IS NULL
+       OR i.id = ANY (ARRAY(SELECT n::integer FROM unnest(ids) n WHERE n < 2147483648))
+$$;
+
+CREATE FUNCTION engine.watched() RETURNS TABLE (
+    id bigint, source text, name text, kind text, target text, tags text, problem text,
+    interval_ms bigint, paused boolean, removed boolean, created_ms bigint, user_id bigint,
+    stop_to_ms bigint
+) LANGUAGE sql STABLE AS $$ SELECT * FROM engine.watched_of(NULL) $$;
+
+-- The next ids that are not removed, in order, at most so many.
+CREATE OR REPLACE FUNCTION engine.ids_after(after bigint, most bigint) RETURNS SETOF bigint
+LANGUAGE sql STABLE AS $$
+    (SELECT m.id FROM engine.monitor m
+     WHERE m.id > after AND m.removed_ms IS NULL ORDER BY m.id LIMIT most)
+    UNION ALL
+    (SELECT i.id::bigint FROM {core}.monitor_items i
+     WHERE i.id > least(after, 2147483647)::integer AND i.deleted_at IS NULL
+     ORDER BY i.id LIMIT most)
+    ORDER BY 1 LIMIT most
 $$;
 
 CREATE VIEW engine.monitors AS

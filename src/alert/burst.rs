@@ -7,9 +7,10 @@
 
 use rusqlite::{OptionalExtension, Transaction, params};
 
-use super::cause;
 use super::notice::{Event, Group, Notice};
 use super::outbox::{number, put};
+use super::{Facts, cause};
+use crate::config::channels::Remind;
 use crate::limits::{
     ALERT_GROUP_NAMES_MAX, ALERT_GROUP_OPEN_MS, ALERT_GROUP_QUIET_MS, ALERT_GROUP_TELL_MS_MAX,
     ALERT_GROUP_UP_MS, ALERT_GROUP_UP_MS_MAX,
@@ -108,6 +109,9 @@ pub(super) fn member_up(
     Ok(())
 }
 
+/// How a channel tells an ongoing outage again.
+pub(super) type Rule<'a> = dyn FnMut(&str) -> Remind + 'a;
+
 /// A group as its row has it.
 struct Row {
     id: i64,
@@ -120,14 +124,20 @@ struct Row {
     told_up: u64,
     up_due_ms: Option<u64>,
     up_pause_ms: u64,
+    remind_ms: Option<u64>,
 }
 
 /// Writes the notices of groups that are due. Returns how many.
-pub(super) fn tell(transaction: &Transaction<'_>, now_ms: u64) -> rusqlite::Result<u64> {
+pub(super) fn tell(
+    transaction: &Transaction<'_>,
+    rule: &mut Rule<'_>,
+    now_ms: u64,
+) -> rusqlite::Result<u64> {
     let mut told = 0;
     for row in rows(transaction)? {
         let told_down = if row.down_is_due(now_ms) {
             tell_down(transaction, &row, now_ms)?;
+            remind_later(transaction, &row, rule, now_ms)?;
             told += 1;
             row.members
         } else {
@@ -136,6 +146,11 @@ pub(super) fn tell(transaction: &Transaction<'_>, now_ms: u64) -> rusqlite::Resu
         let up_is_due = row.up_due_ms.is_some_and(|due| due <= now_ms);
         if told_down > 0 && row.up > row.told_up && up_is_due {
             tell_up(transaction, &row, now_ms)?;
+            told += 1;
+        } else if row.remind_ms.is_some_and(|due| due <= now_ms) && row.up < row.members {
+            let key = format!("{}-still-{now_ms}", row.outage());
+            put_notice(transaction, &row, Event::ManyStillDown, key, now_ms)?;
+            remind_later(transaction, &row, rule, now_ms)?;
             told += 1;
         }
     }
@@ -164,7 +179,7 @@ impl Row {
 fn rows(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Row>> {
     let mut statement = transaction.prepare_cached(
         "SELECT id, channel, opened_ms, joined_ms, members, up, told_down, told_up, up_due_ms,
-                up_pause_ms FROM burst ORDER BY id",
+                up_pause_ms, remind_ms FROM burst ORDER BY id",
     )?;
     let rows = statement.query_map([], |row| {
         Ok(Row {
@@ -178,6 +193,7 @@ fn rows(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Row>> {
             told_up: number(row.get(7)?),
             up_due_ms: row.get::<_, Option<i64>>(8)?.map(number),
             up_pause_ms: number(row.get(9)?),
+            remind_ms: row.get::<_, Option<i64>>(10)?.map(number),
         })
     })?;
     rows.collect()
@@ -189,6 +205,21 @@ fn tell_down(transaction: &Transaction<'_>, row: &Row, now_ms: u64) -> rusqlite:
     transaction
         .prepare_cached("UPDATE burst SET told_down = members WHERE id = ?1")?
         .execute([row.id])?;
+    Ok(())
+}
+
+/// Notes when a group is told again. Of a group there is no count of failed checks in a row: the
+/// rule of a first notice holds each time.
+fn remind_later(
+    transaction: &Transaction<'_>,
+    row: &Row,
+    rule: &mut Rule<'_>,
+    now_ms: u64,
+) -> rusqlite::Result<()> {
+    let next_ms = super::rule::next_ms(&rule(&row.channel), &Facts::default(), 1, now_ms);
+    transaction
+        .prepare_cached("UPDATE burst SET remind_ms = ?2 WHERE id = ?1")?
+        .execute(params![row.id, next_ms.map(|ms| ms as i64)])?;
     Ok(())
 }
 
@@ -247,4 +278,43 @@ fn members(transaction: &Transaction<'_>, id: i64) -> rusqlite::Result<Vec<(Stri
     let rows = statement
         .query_map([id, ALERT_GROUP_NAMES_MAX as i64], |row| Ok((row.get(0)?, row.get(1)?)))?;
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::outbox::Outbox;
+
+    /// Events of the notices so far.
+    fn events(transaction: &Transaction<'_>) -> Vec<String> {
+        let mut statement = transaction.prepare("SELECT event FROM notice ORDER BY id").unwrap();
+        statement.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    #[test]
+    fn a_group_is_told_again_by_the_rule_of_its_channel_until_all_are_up() {
+        let place = tempfile::tempdir().unwrap();
+        let mut outbox = Outbox::open(place.path()).unwrap();
+        let transaction = outbox.conn.transaction().unwrap();
+        let member = |monitor| Member { monitor, opened_ms: 1, causes: vec![] };
+        join(&transaction, "a", &[member(1), member(2)], 1_000).unwrap();
+        let mut rule = |_: &str| Remind::Every(60_000);
+        let told_ms = 1_000 + ALERT_GROUP_QUIET_MS;
+        for now_ms in [told_ms, told_ms + 59_999, told_ms + 60_000, told_ms + 119_999] {
+            tell(&transaction, &mut rule, now_ms).unwrap();
+        }
+        assert_eq!(events(&transaction), ["many_down", "many_still_down"]);
+        for _ in 0..2 {
+            let id = open(&transaction, "a", told_ms).unwrap().unwrap();
+            member_up(&transaction, id, told_ms + 119_999).unwrap();
+        }
+        tell(&transaction, &mut rule, told_ms + 500_000).unwrap();
+        tell(&transaction, &mut rule, told_ms + 900_000).unwrap();
+        assert_eq!(events(&transaction)[2..], ["many_up"]);
+        let mut never = |_: &str| Remind::Never;
+        join(&transaction, "b", &[member(3)], 1_000).unwrap();
+        tell(&transaction, &mut never, told_ms).unwrap();
+        tell(&transaction, &mut never, told_ms + 9_000_000).unwrap();
+        assert_eq!(events(&transaction)[3..], ["many_down"]);
+    }
 }

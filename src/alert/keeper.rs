@@ -28,9 +28,11 @@ use crate::limits::{
 use crate::messages::GuardChange;
 
 /// Notices of one channel that are read ahead.
-const AHEAD: usize = 64;
+const AHEAD: usize = 256;
 /// Answers and lists of changes taken in one turn.
 const MESSAGES_PER_TURN_MAX: usize = 256;
+/// Time between two counts of what waits, in milliseconds.
+const COUNT_MS: u64 = 1_000;
 /// How long it is waited for more monitors to be taken away, in milliseconds.
 const GONE_WAIT_MS: u64 = 1_000;
 /// How long a stop waits for the answers of deliveries on their way.
@@ -64,8 +66,9 @@ pub struct Setup {
     pub hold_ms: u64,
     /// Shortest pause before a further attempt, in milliseconds.
     pub retry_ms: u64,
-    /// True where other engines write changes of other monitors to the same store: then only what
-    /// this engine tells of counts, and a kill between recording and telling loses a notice.
+    /// True where other engines write changes to the same store and it cannot be told whose: then
+    /// only what this engine tells of counts, and a kill between recording and telling loses a
+    /// notice.
     pub shared: bool,
 }
 
@@ -154,6 +157,7 @@ impl Alerts {
             shared: setup.shared,
             catch_up_ms: 0,
             tidy_ms: 0,
+            counted_ms: 0,
             gone_ms: wall_millis() + ALERT_GONE_MS,
             began: false,
             behind: false,
@@ -224,6 +228,7 @@ struct Keeper {
     shared: bool,
     catch_up_ms: u64,
     tidy_ms: u64,
+    counted_ms: u64,
     gone_ms: u64,
     /// What an earlier run left behind in the store was read.
     began: bool,
@@ -419,8 +424,8 @@ impl Keeper {
         if line.failures == ALERT_CHANNEL_FAILURES_MAX {
             tracing::warn!(channel = done.channel, error, "notices are not taken; they wait");
         }
-        // What was read ahead is read anew, so that nothing goes out before its time.
-        line.ahead.clear();
+        // Nothing else of this monitor goes out before it.
+        line.ahead.retain(|ready| ready.subject != done.subject);
         if let Again::After(pause_ms) = again {
             line.held_ms = line.held_ms.max(now_ms + pause_ms);
         } else if let Some(more) = line.failures.checked_sub(ALERT_CHANNEL_FAILURES_MAX) {
@@ -454,6 +459,10 @@ impl Keeper {
             add(&self.counters.expired, expired);
             self.outbox.prune(now_ms)?;
         }
+        if now_ms < self.counted_ms {
+            return Ok(());
+        }
+        self.counted_ms = now_ms + COUNT_MS;
         let (waiting, outages, oldest_ms, held) = self.outbox.totals()?;
         let counters = &self.counters;
         counters.held.store(held, Ordering::Relaxed);
@@ -490,8 +499,8 @@ impl Keeper {
         };
         let mut after = cursor;
         loop {
-            let changes = match self.directory.changes_after(after, ALERT_CATCH_UP_ROWS) {
-                Ok(changes) => changes,
+            let page = match self.directory.changes_after(after, ALERT_CATCH_UP_ROWS) {
+                Ok(page) => page,
                 Err(error) => {
                     self.counters.directory_failed(&error);
                     return Ok(());
@@ -507,20 +516,19 @@ impl Keeper {
                 hold_ms: self.hold_ms,
                 now_ms,
             };
-            for (number, change) in &changes {
+            for change in &page.changes {
                 if turn.take(change)? {
                     add(&self.counters.changes, 1);
                     add(&self.counters.caught_up, 1);
                 }
-                after = *number;
             }
+            after = page.last.unwrap_or(after);
             set_cursor(&transaction, after)?;
-            let caught_up = changes.len() < ALERT_CATCH_UP_ROWS;
-            if caught_up && !std::mem::replace(&mut self.began, true) {
+            if !page.more && !std::mem::replace(&mut self.began, true) {
                 flaps::forget(&transaction, now_ms)?;
             }
             transaction.commit()?;
-            if caught_up {
+            if !page.more {
                 return Ok(());
             }
         }

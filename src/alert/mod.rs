@@ -119,6 +119,17 @@ pub struct Person {
     pub silent_until_ms: Option<u64>,
 }
 
+/// Changes that were read from the store.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// Those of our own monitors.
+    pub changes: Vec<Change>,
+    /// The number of the last one that was looked at; `None` where there was none.
+    pub last: Option<u64>,
+    /// True where there may be more.
+    pub more: bool,
+}
+
 /// Answers from the place where monitors and their changes are kept. Asked on the alerts' thread.
 pub trait Directory: Send {
     /// What is known of these monitors, in their order; `None` for one that is no longer watched.
@@ -128,12 +139,13 @@ pub trait Directory: Send {
     /// Why nothing can be known now, in words.
     fn facts(&mut self, monitors: &[MonitorId]) -> Result<Vec<Option<Facts>>, String>;
 
-    /// Changes with a number above `after`, lowest first, at most `limit`, with their numbers.
+    /// The next changes of our own monitors: out of at most `limit` with a number above `after`,
+    /// lowest first.
     ///
     /// # Errors
     ///
     /// Why nothing can be known now, in words.
-    fn changes_after(&mut self, after: u64, limit: usize) -> Result<Vec<(u64, Change)>, String>;
+    fn changes_after(&mut self, after: u64, limit: usize) -> Result<Page, String>;
 
     /// The highest number of a change so far.
     ///

@@ -24,6 +24,8 @@ pub enum Event {
     Gone,
     /// Many monitors went down together.
     ManyDown,
+    /// Some of them are still down.
+    ManyStillDown,
     /// Some or all of them are up again.
     ManyUp,
     /// The engine is cut off: it cannot tell anything of its targets.
@@ -46,6 +48,7 @@ impl Event {
             Event::Flapping => "flapping",
             Event::Gone => "gone",
             Event::ManyDown => "many_down",
+            Event::ManyStillDown => "many_still_down",
             Event::ManyUp => "many_up",
             Event::Isolated => "isolated",
             Event::Connected => "connected",

@@ -15,6 +15,7 @@ use super::counters::AlertCounters;
 use super::notice::{Event, Notice};
 use super::outbox::{number, put};
 use super::{Change, Directory, Facts, Held, burst, flaps, mute, rule};
+use crate::config::channels::Remind;
 use crate::ids::MonitorId;
 use crate::limits::{
     ALERT_FACTS_WAIT_MS, ALERT_GROUP_MIN, ALERT_HELD_LOOK_MS, ALERT_SINGLES_PER_MINUTE_MAX,
@@ -123,8 +124,11 @@ impl Turn<'_> {
         }
         self.transaction
             .prepare_cached(
-                "INSERT INTO outage (monitor, opened_ms, taken_ms, code, message, closed_ms)
-                 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS
+                "INSERT INTO outage
+                     (monitor, opened_ms, taken_ms, code, message, closed_ms, blocked)
+                 SELECT ?1, ?2, ?3, ?4, ?5, ?6,
+                        EXISTS (SELECT 1 FROM outage WHERE monitor = ?1 AND opened_ms < ?2)
+                 WHERE NOT EXISTS
                      (SELECT 1 FROM outage WHERE monitor = ?1 AND closed_ms IS NULL)",
             )?
             .execute(params![
@@ -172,7 +176,13 @@ impl Turn<'_> {
         self.tell_flapping()?;
         let told = self.tell()?;
         let over = self.finish()?;
-        self.counters.grouped(burst::tell(self.transaction, self.now_ms)?);
+        let Turn { registry, directory, transaction, now_ms, .. } = self;
+        let mut rule = |name: &str| {
+            let channel = registry.get(name, *directory, *now_ms).ok().flatten();
+            channel.map_or(Remind::Never, |channel| channel.remind)
+        };
+        let grouped = burst::tell(transaction, &mut rule, *now_ms)?;
+        self.counters.grouped(grouped);
         // Where something began or ended, the next outage of the same monitor may follow at once.
         Ok(routed > 0 || told >= ALERT_TURN_OUTAGES_MAX || over > 0)
     }
@@ -181,10 +191,8 @@ impl Turn<'_> {
     /// before is over and told: notices of one monitor are made in their order.
     fn route(&mut self) -> rusqlite::Result<usize> {
         let mut statement = self.transaction.prepare_cached(
-            "SELECT monitor, opened_ms, taken_ms, closed_ms IS NOT NULL FROM outage o
-             WHERE routed = 0 AND NOT EXISTS
-                 (SELECT 1 FROM outage e WHERE e.monitor = o.monitor AND e.opened_ms < o.opened_ms)
-             ORDER BY taken_ms LIMIT ?1",
+            "SELECT monitor, opened_ms, taken_ms, closed_ms IS NOT NULL FROM outage
+             WHERE routed = 0 AND blocked = 0 ORDER BY taken_ms LIMIT ?1",
         )?;
         let rows = statement.query_map([ALERT_TURN_OUTAGES_MAX as i64], |row| {
             let numbers: (i64, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
@@ -470,6 +478,12 @@ impl Turn<'_> {
                     ))?
                     .execute([over.monitor as i64, over.opened_ms as i64])?;
             }
+            self.transaction
+                .prepare_cached(
+                    "UPDATE outage SET blocked = 0 WHERE monitor = ?1 AND opened_ms =
+                         (SELECT min(opened_ms) FROM outage WHERE monitor = ?1)",
+                )?
+                .execute([over.monitor as i64])?;
         }
         Ok(over.len())
     }

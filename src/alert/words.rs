@@ -18,6 +18,12 @@ pub fn title(notice: &Notice) -> String {
         Event::Flapping => format!("FLAPPING: {name}"),
         Event::Gone => format!("NO LONGER WATCHED: {name}"),
         Event::ManyDown => format!("DOWN: {name} together"),
+        Event::ManyStillDown => match &notice.group {
+            Some(group) => {
+                format!("STILL DOWN: {} of {} monitors", group.down - group.up, group.down)
+            }
+            None => format!("STILL DOWN: {name}"),
+        },
         Event::ManyUp => match &notice.group {
             Some(group) if group.up < group.down => {
                 format!("UP: {} of {} monitors", group.up, group.down)
@@ -51,7 +57,8 @@ pub fn text(notice: &Notice) -> String {
     if let Some(group) = &notice.group {
         lines.push(group_text(group));
     }
-    if matches!(notice.event, Event::Up | Event::StillDown | Event::ManyUp | Event::Gone) {
+    let lasted = [Event::Up, Event::StillDown, Event::ManyStillDown, Event::ManyUp, Event::Gone];
+    if lasted.contains(&notice.event) {
         let lasted = notice.at_ms.saturating_sub(notice.since_ms);
         lines.push(format!("Down for {}, since {}", span(lasted), local_time(notice.since_ms)));
     } else {

@@ -43,6 +43,7 @@ const FILES: &[(&str, &str, &[u8])] = &[
     ("monitor.js", JS, include_bytes!("page/monitor.js")),
     ("chart.js", JS, include_bytes!("page/chart.js")),
     ("edit.js", JS, include_bytes!("page/edit.js")),
+    ("settings.js", JS, include_bytes!("page/settings.js")),
     ("incidents.js", JS, include_bytes!("page/incidents.js")),
 ];
 
@@ -64,7 +65,9 @@ pub fn routes(auth: Arc<Auth>, clock: fn() -> u64) -> Router {
         files: FILES.iter().map(|(name, kind, bytes)| (*name, file(bytes, kind))).collect(),
     };
     let mut routes = Router::new().route("/assets/{name}", get(asset));
-    for path in ["/", "/monitors", "/monitors/{id}", "/incidents"] {
+    // Browsers ask for it by this name where a picture is opened by itself.
+    routes = routes.route("/favicon.ico", get(icon));
+    for path in ["/", "/monitors", "/monitors/{id}", "/incidents", "/settings"] {
         routes = routes.route(path, get(index));
     }
     routes.with_state(Arc::new(page))
@@ -80,6 +83,10 @@ async fn index(State(page): State<Arc<Page>>, request: Request) -> Response {
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     response
+}
+
+async fn icon(page: State<Arc<Page>>, headers: HeaderMap) -> Response {
+    asset(page, Path("icon.svg".to_owned()), headers).await
 }
 
 async fn asset(

@@ -136,7 +136,7 @@ pub struct Engine {
     marking: Marking,
     /// When what could only be done in part without the database is to be done again.
     again_at: Option<Instant>,
-    on_removed: Vec<Box<dyn FnMut() + Send>>,
+    on_removed: Vec<Box<dyn Fn() + Send + Sync>>,
 }
 
 impl Engine {
@@ -267,7 +267,7 @@ impl Engine {
         monitors.iter().for_each(|id| self.running.remove(*id));
         self.marking.forget(monitors);
         if !monitors.is_empty() {
-            self.on_removed.iter_mut().for_each(|tell| tell());
+            self.on_removed.iter().for_each(|tell| tell());
         }
         self.shards.remove(monitors).map_err(|_| EngineError::ShardsDied)
     }
@@ -318,7 +318,7 @@ impl Engine {
     }
 
     /// Calls `tell` whenever monitors were taken away, from now on.
-    pub fn on_removed(&mut self, tell: impl FnMut() + Send + 'static) {
+    pub fn on_removed(&mut self, tell: impl Fn() + Send + Sync + 'static) {
         self.on_removed.push(Box::new(tell));
     }
 

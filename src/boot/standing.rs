@@ -3,8 +3,9 @@
 //! Owns: what is known of monitors that depend on others and of those others. The control thread
 //! puts the plan in, the store's thread what was found, the alerts' thread asks. A child is not
 //! told while something it depends on is down. Where the child failed first, its notice waits until
-//! all of that was checked since, at once, and is good; and where that came back, until the child was checked
-//! since. Both waits have an end. Costs nothing where no monitor depends on another.
+//! all of that was checked since, which is asked for, and is good; and where that came back, until
+//! the child was checked since. Both waits have an end. Costs nothing where no monitor depends on
+//! another.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -22,6 +22,7 @@ use crate::config::channels::ChannelSpec;
 use crate::config::database::Database;
 use crate::control::directory::{StoreDirectory, changes};
 use crate::env::Env;
+use crate::feed::slices::Ours;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::Interner;
 use crate::store::OpenReader;
@@ -43,7 +44,7 @@ pub fn channels(of_file: &[ChannelSpec], settled: &Settled) -> Result<Vec<Channe
 }
 
 /// Starts alerting beside a running engine; `None` where nobody can be told. `readers` opens the
-/// engine's store.
+/// engine's store; `ours` are its rows of the original's table.
 ///
 /// # Errors
 ///
@@ -53,6 +54,7 @@ pub fn begin(
     settled: &Settled,
     readers: Arc<dyn OpenReader>,
     engine: &mut Engine,
+    ours: Option<Ours>,
 ) -> Result<Option<Alerts>, String> {
     // The original's tables may have channels at any time.
     if channels.is_empty() && settled.database == Database::Sqlite {
@@ -62,11 +64,16 @@ pub fn begin(
     let original = settled.alerting.clone();
     let (roots, domain) = (Roots::load(settled.roots.as_deref())?, original.domain.clone());
     let directory = StoreDirectory::new(readers, original, streaks.clone(), engine.standing());
+    let known = ours.is_some();
+    let directory = match ours {
+        Some(ours) => directory.only(ours),
+        None => directory,
+    };
     let count = channels.len();
     let words = |error: &dyn ToString| error.to_string();
     // With a part of the monitors only, the others' changes in the same database are not ours.
     let part = settled.selection.chunk.is_some() || settled.selection.limit.is_some();
-    let shared = part && settled.database != Database::Sqlite;
+    let shared = part && settled.database != Database::Sqlite && !known;
     let setup = Setup { shared, ..Setup::of(channels, roots, domain) };
     let alerts = Alerts::start(&settled.data_dir, setup, Box::new(directory))
         .map_err(|error| words(&error))?;

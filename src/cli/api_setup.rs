@@ -12,14 +12,17 @@ use crate::api::legacy::auth::Auth;
 use crate::api::v1;
 use crate::api::v1::fleet::Fleet;
 use crate::api::v1::probe::{Probe, Probing};
+use crate::api::v1::settings::{Setting, Started};
 use crate::api::v1::tail::Tail;
 use crate::api::v1::tokens::Tokens;
 use crate::blackbox::Modules;
 use crate::boot::prober::Prober;
 use crate::boot::{Engine, EngineError};
+use crate::cli::alerting;
 use crate::cli::keys::{self, KeyError};
-use crate::cli::settle::Settled;
+use crate::cli::settle::{Row, Settled};
 use crate::clock::wall_millis;
+use crate::config::channels::ChannelSpec;
 use crate::config::yaml_value;
 use crate::control::Served;
 use crate::control::view::StoreView;
@@ -41,6 +44,9 @@ pub enum SetupError {
     /// The modules of `/probe`.
     #[error("{0}; give --blackbox a file as blackbox_exporter reads it")]
     Modules(String),
+    /// A channel.
+    #[error("{0}")]
+    Channels(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -99,6 +105,7 @@ pub fn served(
         probing: probing(settled)?,
         tail,
         status: Arc::default(),
+        started: Arc::default(),
         clock: wall_millis,
     };
     let store = engine.store_counters();
@@ -113,6 +120,29 @@ pub fn served(
     };
     let counts = Box::new(Counts::default);
     Ok(Served { legacy, v1, counts, deltas: None, alerts: None })
+}
+
+/// What is shown of a start with these channels of the file.
+///
+/// # Errors
+///
+/// A channel cannot be made.
+pub fn started(of_file: &[ChannelSpec], settled: &Settled) -> Result<Started, SetupError> {
+    let channels = alerting::channels(of_file, settled).map_err(SetupError::Channels)?;
+    let kind = |name: &str| {
+        let mut specs = of_file.iter().chain(&settled.alerting.channels);
+        specs.find(|spec| spec.name == name).map_or("", |spec| spec.way.name())
+    };
+    let setting = |row: &Row| Setting {
+        setting: row.setting.to_owned(),
+        value: row.value.clone(),
+        from: row.from.to_string(),
+    };
+    Ok(Started {
+        settings: settled.rows.iter().map(setting).collect(),
+        channels: channels.into_iter().map(|channel| (kind(&channel.name), channel)).collect(),
+        ..Started::default()
+    })
 }
 
 /// What `/probe` works with. A module that cannot be kept is told in the log.

@@ -36,6 +36,8 @@ pub enum MonitorsCommand {
     Pause(NamesArgs),
     /// Check paused monitors again
     Resume(NamesArgs),
+    /// Check monitors now, beside their schedule, and print what was found
+    Run(NamesArgs),
     /// Add or change the monitors of a file: .yaml as for start, else one JSON object a line
     Import(ImportArgs),
     /// Print the rows of all monitors, one JSON object a line, with their secrets
@@ -124,6 +126,7 @@ fn change(command: &MonitorsCommand) -> Result<String, Refusal> {
         MonitorsCommand::Rm(args) => each(args, "DELETE", "", "removed"),
         MonitorsCommand::Pause(args) => each(args, "POST", "/pause", "paused"),
         MonitorsCommand::Resume(args) => each(args, "POST", "/resume", "checked again"),
+        MonitorsCommand::Run(args) => check_now(args),
         MonitorsCommand::Import(args) => import(&Remote::of(&(&args.remote).into())?, &args.file),
         MonitorsCommand::Export { data_dir } => export(data_dir),
     }
@@ -169,6 +172,32 @@ fn each(args: &NamesArgs, method: &str, path: &str, what: &str) -> Result<String
         text.push_str(&format!("{} {what}\n", printable(monitor)));
     }
     Ok(text)
+}
+
+/// Checks each, one after the other. Fails where one is not up.
+fn check_now(args: &NamesArgs) -> Result<String, Refusal> {
+    let remote = Remote::of(&(&args.remote).into())?;
+    let (mut text, mut all_up) = (String::new(), true);
+    for monitor in &args.monitors {
+        let path = format!("/api/v1/monitors/{}/run", number(&remote, monitor)?);
+        let ran = parsed(&remote.put("POST", &path, "application/json", b"")?)?;
+        let (name, result) = (printable(monitor), &ran["result"]);
+        all_up &= result["code"] == 0;
+        text.push_str(&match result["result"].as_str() {
+            None => format!("{name}: asked for; the result has not come yet\n"),
+            Some(word) => {
+                let verdict = result["verdict"].as_str().unwrap_or("?");
+                let message = printable(ran["message"].as_str().unwrap_or_default());
+                let ms = result["total_us"].as_f64().unwrap_or_default() / 1e3;
+                format!("{name}: {verdict}, {word} in {ms:.1} ms {message}").trim_end().to_owned()
+                    + "\n"
+            }
+        });
+    }
+    match all_up {
+        true => Ok(text),
+        false => Err(Refusal { code: exit::DOWN, text }),
+    }
 }
 
 /// The number of a monitor that is named by it, or by its name.

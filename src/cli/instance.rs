@@ -80,6 +80,21 @@ impl Instance {
     }
 }
 
+impl Instance {
+    /// Looks whether another engine has the lock, without taking it.
+    ///
+    /// # Errors
+    ///
+    /// `Held` with the holder. A file that cannot be read is for [`Instance::take`] to tell.
+    pub fn look(path: &Path) -> Result<(), InstanceError> {
+        let Ok(file) = File::open(path) else { return Ok(()) };
+        match file.try_lock_shared() {
+            Err(TryLockError::WouldBlock) => Err(held(path, &file)),
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(()),
+        }
+    }
+}
+
 impl Drop for Instance {
     fn drop(&mut self) {
         // A file that stays is in nobody's way: the lock itself goes with the process.
@@ -132,7 +147,9 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("data/monitor_service.lock");
         let listen = "127.0.0.1:5005".parse().unwrap();
+        assert!(Instance::look(&path).is_ok());
         let first = Instance::take(&path, listen).unwrap();
+        assert!(Instance::look(&path).unwrap_err().to_string().contains(" port 5005"));
         let error = Instance::take(&path, listen).unwrap_err().to_string();
         let holder = format!("pid {}, address 127.0.0.1 port 5005", std::process::id());
         assert!(error.contains(&holder), "{error}");

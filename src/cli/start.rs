@@ -27,7 +27,7 @@ use crate::clock::wall_millis;
 use crate::config::Loaded;
 use crate::control::histograms::{Histograms, Plan};
 use crate::control::{self, Control, Listener, Served};
-use crate::feed;
+use crate::feed::{self, slices::Ours};
 use crate::logs::Logs;
 use crate::messages::{Changes, changes};
 use crate::metrics::delta::DeltaTimes;
@@ -98,6 +98,8 @@ impl Run<'_> {
     fn run(self, loaded: Loaded, interner: &mut Interner) -> Result<(), Refusal> {
         let Run { args, style, origin, backend, settled, logs } = self;
         let options = options(&settled, backend)?;
+        // Before the address, which the same engine has: its name says more.
+        Instance::look(&settled.lock_file()).map_err(unfit)?;
         let listen = Listener::bind(settled.listen).map_err(unfit)?;
         let address = listen.address().map_err(unfit)?;
         let _instance = Instance::take(&settled.lock_file(), address).map_err(unfit)?;
@@ -106,7 +108,9 @@ impl Run<'_> {
             .map_err(|error| if error.is_passing() { failed(error) } else { unfit(error) })?;
         let asked_to_stop = Arc::new(AtomicBool::new(false));
         let readers = options.backend.readers(&options.data_dir);
-        let alerts = match alerting::begin(channels, &settled, readers, &mut engine) {
+        let ours = Ours::default();
+        let rows = matches!(origin, Origin::Table(_)).then(|| ours.clone());
+        let alerts = match alerting::begin(channels, &settled, readers, &mut engine, rows) {
             Ok(alerts) => alerts,
             Err(error) => return Err(unfit(ended_early(engine, error))),
         };
@@ -118,6 +122,7 @@ impl Run<'_> {
             logs,
             changes,
             histograms: histograms.shared(),
+            ours,
         };
         let filled = filler.fill(&mut engine, &origin, loaded, interner, &asked_to_stop);
         let Filled { mut served, rows, mut lacks_added } = match filled {
@@ -149,16 +154,10 @@ impl Run<'_> {
         served.alerts = alerts.as_ref().map(Alerts::counters);
         let control = Control { started, reload, changes: inbox, stop, histograms, reloads };
         let ended = control::run(engine, listen, served, control);
-        if let Some(rows) = rows {
-            rows.stop();
-        }
         // After the engine: its last changes go into the outbox too.
-        if let Some(alerts) = alerts {
-            alerts.stop();
-        }
-        if let Some(feed) = feed {
-            feed.end();
-        }
+        rows.into_iter().for_each(feed::Feed::stop);
+        alerts.into_iter().for_each(Alerts::stop);
+        feed.into_iter().for_each(Feed::end);
         ended.map_err(failed)
     }
 }
@@ -195,6 +194,7 @@ struct Filler<'a> {
     logs: Option<&'a Logs>,
     changes: Changes,
     histograms: latency::Shared,
+    ours: Ours,
 }
 
 impl Filler<'_> {
@@ -207,7 +207,7 @@ impl Filler<'_> {
         interner: &mut Interner,
         stop: &Arc<AtomicBool>,
     ) -> Result<Filled, SetupError> {
-        let Filler { settled, options, logs, changes, histograms } = self;
+        let Filler { settled, options, logs, changes, histograms, ours } = self;
         let readers = options.backend.readers(&options.data_dir);
         let (stop, to_control) = (Arc::clone(stop), changes.clone());
         let mut served = api_setup::served(settled, engine, readers, stop, histograms, to_control)?;
@@ -215,6 +215,7 @@ impl Filler<'_> {
             engine.store().tap(move |batches| logs.record(batches))?;
         }
         served.v1.status.set(&loaded.status_pages, &loaded.maintenance);
+        served.v1.started = Arc::new(api_setup::started(&loaded.channels, settled)?);
         let is_table = matches!(origin, Origin::Table(_));
         if !is_table {
             log_applied(&engine.apply(SOURCE, loaded)?);
@@ -237,7 +238,7 @@ impl Filler<'_> {
             only_polls: settled.only_polls,
             is_away: engine.is_away(),
         };
-        let links = feed::Links { store: engine.store(), changes, logs: logs.cloned() };
+        let links = feed::Links { store: engine.store(), changes, logs: logs.cloned(), ours };
         let rows = feed::Feed::start(wanted, links).map_err(SetupError::System)?;
         let counters = rows.counters();
         served.counts = Box::new(move || counters.by_name());

@@ -165,6 +165,26 @@ pub enum Way {
     },
 }
 
+impl Way {
+    /// The word of its type.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Way::Webhook { .. } => "webhook",
+            Way::Telegram { .. } => "telegram",
+            Way::Mail { .. } => "email",
+            Way::Command { .. } => "command",
+            Way::Alertmanager { .. } => "alertmanager",
+            Way::Slack(_) => "slack",
+            Way::Discord(_) => "discord",
+            Way::Teams(_) => "teams",
+            Way::PagerDuty { .. } => "pagerduty",
+            Way::Opsgenie { .. } => "opsgenie",
+            Way::Ntfy { .. } => "ntfy",
+            Way::Firebase { .. } => "firebase",
+        }
+    }
+}
+
 /// How an ongoing outage is told again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Remind {
@@ -238,7 +258,11 @@ impl ChannelSpec {
         let kind = map.get("type").and_then(String::read).unwrap_or_default();
         let name = keys.text("name").unwrap_or_else(|| kind.clone());
         let tags = keys.list("tags");
-        let remind = keys.duration("remind").map_or(Remind::Never, Remind::Every);
+        let usual = match kind.as_str() {
+            "alertmanager" => Remind::Every(crate::limits::ALERTMANAGER_REPEAT_MS),
+            _ => Remind::Never,
+        };
+        let remind = keys.duration("remind").map_or(usual, Remind::Every);
         let group = keys.flag("group");
         let way = way(&mut keys, &kind, &name);
         keys.refuse_others();

@@ -6,11 +6,12 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::alert::{Change, Directory, Facts, Held, Person};
+use crate::alert::{Change, Directory, Facts, Held, Page, Person};
 use crate::boot::standing::Standing;
 use crate::config::channels::{ChannelSpec, Hidden, Remind, Way};
 use crate::config::database::Secret;
 use crate::env::alerting::Alerting;
+use crate::feed::slices::{self, Ours};
 use crate::ids::MonitorId;
 use crate::metrics::streaks::Streaks;
 use crate::monitor::row::MonitorRow;
@@ -25,6 +26,7 @@ pub struct StoreDirectory {
     original: Alerting,
     streaks: Streaks,
     standing: Standing,
+    ours: Option<Ours>,
 }
 
 impl fmt::Debug for StoreDirectory {
@@ -42,7 +44,12 @@ impl StoreDirectory {
         streaks: Streaks,
         standing: Standing,
     ) -> StoreDirectory {
-        StoreDirectory { readers, reader: None, original, streaks, standing }
+        StoreDirectory { readers, reader: None, original, streaks, standing, ours: None }
+    }
+
+    /// Catches up with changes of these monitors only: the others are other engines'.
+    pub fn only(self, ours: Ours) -> StoreDirectory {
+        StoreDirectory { ours: Some(ours), ..self }
     }
 
     fn ask<T>(
@@ -69,22 +76,25 @@ impl Directory for StoreDirectory {
         Ok(watched.into_iter().map(|watched| watched.map(facts)).collect())
     }
 
-    fn changes_after(&mut self, after: u64, limit: usize) -> Result<Vec<(u64, Change)>, String> {
+    fn changes_after(&mut self, after: u64, limit: usize) -> Result<Page, String> {
+        let ours = match &self.ours {
+            None => slices::ALL,
+            Some(ours) => ours.get().ok_or("which monitors are ours is not known yet")?,
+        };
         let found = self.ask(|reader| reader.transitions_after(after, limit))?;
-        let changes = found.into_iter().map(|(number, view)| {
-            let change = Change {
-                monitor: view.monitor,
-                at_ms: view.at_ms,
-                from: view.from,
-                to: view.to,
-                code: Code(view.code),
-                message: view.message.into_boxed_str(),
-                total_us: 0,
-                marks: Marks::of_names(&view.marks),
-            };
-            (number, change)
+        let (last, more) = (found.last().map(|(number, _)| *number), found.len() == limit);
+        let found = found.into_iter().filter(|(_, view)| ours.contains(&view.monitor));
+        let changes = found.map(|(_, view)| Change {
+            monitor: view.monitor,
+            at_ms: view.at_ms,
+            from: view.from,
+            to: view.to,
+            code: Code(view.code),
+            message: view.message.into_boxed_str(),
+            total_us: 0,
+            marks: Marks::of_names(&view.marks),
         });
-        Ok(changes.collect())
+        Ok(Page { changes: changes.collect(), last, more })
     }
 
     fn newest_change(&mut self) -> Result<u64, String> {

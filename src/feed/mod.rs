@@ -42,7 +42,7 @@ use crate::metrics::page::Counts;
 use crate::pg::PgOptions;
 use crate::store::StoreHandle;
 
-use slices::Slice;
+use slices::{Ours, Slice};
 
 /// What is read, and how.
 #[derive(Clone, Debug)]
@@ -70,6 +70,8 @@ pub struct Links {
     pub changes: Changes,
     /// Writes lines about monitors.
     pub logs: Option<Logs>,
+    /// Hears which ids are ours.
+    pub ours: Ours,
 }
 
 /// What the feed counts.

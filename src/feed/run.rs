@@ -196,6 +196,7 @@ impl Feeder<'_> {
     async fn find_range(&mut self, line: &Line) -> Result<bool, Halt> {
         let range = slices::range(&line.session, &line.table, &self.wanted.slices).await?;
         let changed = range != self.range;
+        self.links.ours.set(range.clone());
         if changed {
             self.range = range;
             let outside = self.known.outside(&self.range);

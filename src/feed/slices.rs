@@ -6,6 +6,7 @@
 //! given; a new row goes to the last part until that is full.
 
 use std::ops::RangeInclusive;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::table::Table;
 use crate::ids::MonitorId;
@@ -18,6 +19,22 @@ pub struct Slice {
     pub number: u64,
     /// Enabled rows in a part.
     pub size: u64,
+}
+
+/// The ids that this engine has; `None` until that is known. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Ours(Arc<Mutex<Option<RangeInclusive<MonitorId>>>>);
+
+impl Ours {
+    /// The ids, where they are known.
+    pub fn get(&self) -> Option<RangeInclusive<MonitorId>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Says which they are.
+    pub fn set(&self, range: RangeInclusive<MonitorId>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(range);
+    }
 }
 
 /// Every id.

@@ -1,4 +1,4 @@
-//! Bounds of public status pages and badges.
+//! Bounds of public status pages, badges and checks that are asked for.
 
 /// Public status pages of one file; what one costs does not depend on how many look.
 pub const STATUS_PAGES_MAX: usize = 200;
@@ -31,3 +31,8 @@ pub const PAGE_TIMES_MS: u64 = 60_000;
 pub const PAGE_RESULTS_MAX: usize = 3_600;
 /// Longest label of a badge that a request may ask for, in bytes.
 pub const BADGE_LABEL_BYTES_MAX: usize = 100;
+/// Wait for the result of a check that was asked for where a request names none, in milliseconds:
+/// most checks take less, and nobody waits longer before a button.
+pub const RUN_WAIT_MS_DEFAULT: u64 = 10_000;
+/// Longest wait for it, in milliseconds.
+pub const RUN_WAIT_MS_MAX: u64 = 60_000;

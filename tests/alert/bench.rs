@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use engine::alert::channel::{Channel, Maker};
 use engine::alert::http::Roots;
 use engine::alert::outbox::{Line, Outbox};
-use engine::alert::{Alerts, Change, Directory, Facts, Held, Setup};
+use engine::alert::{Alerts, Change, Directory, Facts, Held, Page, Setup};
 
 use engine::config::channels::ChannelSpec;
 use engine::ids::MonitorId;
@@ -86,10 +86,12 @@ impl Directory for Memory {
         Ok(monitors.iter().map(|id| inner.facts.get(&id.0).cloned()).collect())
     }
 
-    fn changes_after(&mut self, after: u64, limit: usize) -> Result<Vec<(u64, Change)>, String> {
+    fn changes_after(&mut self, after: u64, limit: usize) -> Result<Page, String> {
         let inner = self.0.lock().unwrap();
         let later = inner.changes.iter().filter(|(number, _)| *number > after);
-        Ok(later.take(limit).cloned().collect())
+        let found: Vec<&(u64, Change)> = later.take(limit).collect();
+        let (last, more) = (found.last().map(|(number, _)| *number), found.len() == limit);
+        Ok(Page { changes: found.into_iter().map(|(_, one)| one.clone()).collect(), last, more })
     }
 
     fn newest_change(&mut self) -> Result<u64, String> {

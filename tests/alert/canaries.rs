@@ -3,15 +3,16 @@
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use engine::alert::Change;
 use engine::alert::channel::{Channel, Maker};
 use engine::alert::http::Roots;
+use engine::alert::{Change, Facts, Person};
 use engine::config::channels::ChannelSpec;
 use engine::metrics::page::Counts;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::bench::{Memory, down, eventually, start};
+use crate::bench::{Memory, down, eventually, named, start};
+use crate::firebase;
 use crate::recorder::Recorder;
 
 /// What all secrets of this test contain.
@@ -66,14 +67,22 @@ fn a_secret_shows_in_no_log_line_no_number_and_no_row_of_the_outbox() {
     let place = tempfile::tempdir().unwrap();
     // It repeats whatever it was asked, as a careless receiver would.
     let careless = Recorder::answering(|request, number| {
+        if request.path == "/token" {
+            return (200, String::new(), format!("{{\"access_token\":\"{CANARY}\"}}"));
+        }
         let said = format!("{{\"ok\":false,\"description\":\"no {}\"}}", request.path);
         ([500, 404, 400, 302][number % 4], String::new(), said)
     });
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let servers = [careless.url(""), format!("http://{closed}"), "https://127.0.0.1:1".to_owned()];
+    let key = firebase::key(place.path());
+    let account = firebase::account(place.path(), &key, &careless.url("/token"));
     let mut channels = Vec::new();
     for (number, server) in servers.iter().enumerate() {
         for value in [
+            json!({"type": "firebase", "account": account, "api": server}),
+            json!({"type": "alertmanager", "urls": [format!("{server}/{CANARY}")]}),
+            json!({"type": "command", "run": ["sh", "-c", "echo $ENGINE_TITLE; exit 1", CANARY]}),
             json!({"type": "webhook", "url": "env:URL", "headers": {"X-Key": "env:KEY"}}),
             json!({"type": "telegram", "token": "env:KEY", "chat": "-1", "api": server}),
             json!({"type": "slack", "url": "env:URL"}),
@@ -90,6 +99,8 @@ fn a_secret_shows_in_no_log_line_no_number_and_no_row_of_the_outbox() {
         }
     }
     let (count, memory) = (channels.len() as u64, Memory::of(1));
+    let person = Person { firebase_token: Some("phone".into()), ..Person::default() };
+    memory.know(1, Facts { person: Some(person), ..named(1) });
     let alerts = start(place.path(), channels, &memory);
     let changes: Vec<Change> = vec![down(1, 1_000)];
     alerts.teller().changes(changes);

@@ -2,7 +2,7 @@
 //! carry it. The endpoint verifies the signature with the account's public key.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -25,7 +25,7 @@ use crate::recorder::{Answer, Recorder, Request};
 use crate::secure;
 
 /// A key of the account, as Google gives it: PKCS #8 in PEM.
-fn key(folder: &Path) -> String {
+pub fn key(folder: &Path) -> String {
     let file = folder.join("key.pem");
     let made = Command::new("openssl")
         .args([
@@ -41,6 +41,17 @@ fn key(folder: &Path) -> String {
         .status();
     assert!(made.expect("openssl is missing: apt-get install openssl").success());
     std::fs::read_to_string(file).unwrap()
+}
+
+/// The file of a service account.
+pub fn account(folder: &Path, pem: &str, token_uri: &str) -> PathBuf {
+    let file = folder.join("account.json");
+    let content = json!({
+        "type": "service_account", "project_id": "p1", "client_email": "robot@project.example",
+        "private_key": pem, "token_uri": token_uri,
+    });
+    std::fs::write(&file, content.to_string()).unwrap();
+    file
 }
 
 /// What Google's token endpoint makes of a request (RFC 7523).
@@ -111,12 +122,7 @@ fn a_telephone_gets_both_messages_under_a_token_that_the_account_has_signed_for(
             (other, _) => (404, String::new(), other.to_owned()),
         }
     });
-    let account = place.path().join("account.json");
-    let content = json!({
-        "type": "service_account", "project_id": "p1", "client_email": "robot@project.example",
-        "private_key": pem, "token_uri": server.secure_url("/token"),
-    });
-    std::fs::write(&account, content.to_string()).unwrap();
+    let account = account(place.path(), &pem, &server.secure_url("/token"));
     let spec = json!({"type": "firebase", "account": account, "api": server.secure_url("")});
     let spec = ChannelSpec::read(spec.as_object().unwrap()).unwrap();
     let roots = Roots::load(Some(&authority)).unwrap();

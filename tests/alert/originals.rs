@@ -15,6 +15,8 @@ use engine::control::directory::StoreDirectory;
 use engine::env::Env;
 use engine::env::alerting::Alerting;
 use engine::env::original::TimeSeries;
+use engine::feed::slices::{ALL, Ours};
+use engine::ids::MonitorId;
 use engine::metrics::streaks::Streaks;
 use engine::pg::PgOptions;
 use engine::store::{PgServer, PgStore, Retention};
@@ -65,7 +67,13 @@ fn options(url: &str) -> PgOptions {
 }
 
 /// Alerting as a start with these variables has it.
-fn start(folder: &Path, url: &str, variables: &[(&str, &str)], authority: &Path) -> Alerts {
+fn start(
+    folder: &Path,
+    url: &str,
+    variables: &[(&str, &str)],
+    authority: &Path,
+    ours: Ours,
+) -> Alerts {
     let os = |text: &str| OsString::from(text);
     let process = variables.iter().map(|(name, value)| (os(name), os(value)));
     let env = Env::read(process, folder, false).unwrap();
@@ -78,6 +86,7 @@ fn start(folder: &Path, url: &str, variables: &[(&str, &str)], authority: &Path)
     let channels = original.channels.iter().map(|spec| maker.make(spec).unwrap()).collect();
     let readers = Arc::new(PgServer(options(url)));
     let directory = StoreDirectory::new(readers, original, Streaks::default(), Standing::default());
+    let directory = directory.only(ours);
     let setup = Setup { hold_ms: 0, retry_ms: 20, ..Setup::of(channels, roots, domain) };
     Alerts::start(folder, setup, Box::new(directory)).unwrap()
 }
@@ -108,7 +117,9 @@ fn webhook_bot_and_mail_say_what_the_originals_said() {
         ("SMTP_ACCOUNT_1_EMAIL", "robot@example.com"),
         ("SMTP_ACCOUNT_1_PASSWORD", "p4ss"),
     ];
-    let alerts = start(place.path(), &url, &variables, &authority);
+    let ours = Ours::default();
+    ours.set(ALL);
+    let alerts = start(place.path(), &url, &variables, &authority, ours);
     let mut change = down(20, 1_000);
     change.message = "HTTP 500 - Internal Server Error (after 3 retries)".into();
     alerts.teller().changes(vec![change, down(21, 1_000), down(22, 1_000)]);
@@ -167,4 +178,39 @@ fn webhook_bot_and_mail_say_what_the_originals_said() {
     for secret in ["7:OWN", "9:GLOBAL", "p4ss", "/hook"] {
         assert!(!shown.contains(secret), "{shown}");
     }
+}
+
+#[test]
+fn after_a_kill_between_record_and_tell_an_engine_of_a_part_tells_of_its_own_rows_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let (_, authority) = secure::server(place.path());
+    let hook = Recorder::start();
+    let url = database(&hook);
+    let name = url.rsplit_once('/').unwrap().1.to_owned();
+    let cluster = Cluster::shared();
+    cluster
+        .psql(&name, "INSERT INTO monitor_and_configs (monitor_item_id, config_id) VALUES (21, 1)");
+    let variables = [("WEBHOOK_ENABLED", "true")];
+    let begin = |ours: &Ours| start(place.path(), &url, &variables, &authority, ours.clone());
+    let ours = Ours::default();
+    ours.set(ALL);
+    begin(&ours).stop();
+    // Recorded, and the engine was killed before it told anybody.
+    cluster.psql(
+        &name,
+        "INSERT INTO engine.transition
+             (monitor_id, at_ms, from_verdict, to_verdict, code, message, marks)
+         VALUES (21, 1000, 1, 2, 12, 'timeout', 0), (20, 1000, 1, 2, 12, 'timeout', 0)",
+    );
+    // Before it is known which rows are ours nothing is read and nothing is lost.
+    begin(&Ours::default()).stop();
+    assert_eq!(hook.requests().len(), 0);
+    ours.set(MonitorId(1)..=MonitorId(20));
+    let alerts = begin(&ours);
+    eventually("ours", || (!hook.requests().is_empty()).then_some(()));
+    alerts.stop();
+    begin(&ours).stop();
+    let told: Vec<_> =
+        hook.requests().iter().map(|r| r.json()["service"]["monitor_id"].clone()).collect();
+    assert_eq!(told, [20]);
 }

@@ -62,7 +62,7 @@ fn discord(request: &Request) -> Result<Answer, String> {
 
 /// Workflows of Teams: a message with an adaptive card.
 fn teams(request: &Request) -> Result<Answer, String> {
-    need(request.path == "/workflows/1/triggers/manual/paths/invoke?sig=x", "path")?;
+    need(request.path == "/workflows/1/paths/invoke?sig=x", "path")?;
     let body = body(request)?;
     need(body["type"] == "message", "type")?;
     let card = &body["attachments"][0];
@@ -171,7 +171,7 @@ const SERVICES: [(&str, Service); 7] = [
     (
         "teams",
         Service {
-            channel: |url| json!({"url": format!("{url}/workflows/1/triggers/manual/paths/invoke?sig=x")}),
+            channel: |url| json!({"url": format!("{url}/workflows/1/paths/invoke?sig=x")}),
             read: teams,
             refuses: 400,
         },

@@ -129,16 +129,21 @@ impl Browser {
 
     /// Writes a picture of the whole page to the folder of the tests' pictures.
     pub fn picture(&self, name: &str) {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("page");
+        fs::create_dir_all(&folder).unwrap();
+        fs::write(folder.join(format!("{name}.png")), self.png(4_000)).unwrap();
+    }
+
+    /// A picture of the page down to this many CSS pixels.
+    pub fn png(&self, height_max: u64) -> Vec<u8> {
         let height = self.run("return document.documentElement.scrollHeight").as_u64().unwrap();
         let width = self.run("return innerWidth").as_u64().unwrap() as u32;
-        self.size(width, height.clamp(600, 4_000) as u32);
+        self.size(width, height.clamp(600, height_max) as u32);
         let wanted = json!({ "format": "png" });
         let answer = self.devtools("Page.captureScreenshot", &wanted);
         let bytes = STANDARD.decode(answer["data"].as_str().unwrap()).unwrap();
-        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("page");
-        fs::create_dir_all(&folder).unwrap();
-        fs::write(folder.join(format!("{name}.png")), bytes).unwrap();
         self.size(width, 900);
+        bytes
     }
 
     /// Forgets the log: what is in it was wanted.

@@ -10,15 +10,20 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Request};
+use engine::alert::channel::Maker;
+use engine::alert::http::Roots;
 use engine::api;
 use engine::api::legacy::Legacy;
 use engine::api::legacy::auth::Auth;
 use engine::api::v1::Setup;
 use engine::api::v1::fleet::Fleet;
 use engine::api::v1::probe::Probing;
+use engine::api::v1::settings::{Setting, Started};
 use engine::api::v1::status::Pages;
+use engine::api::v1::tail::Tail;
 use engine::api::v1::tokens::{Scope, Tokens};
 use engine::blackbox::Modules;
+use engine::config::channels::ChannelSpec;
 use engine::config::database::Secret;
 use engine::control::view::StoreView;
 use engine::ids::{MonitorId, ShardId};
@@ -35,7 +40,7 @@ use engine::store::{
     NewMonitor, OpenReader, Retention, SqliteFolder, SqliteStore, Store, StoreHandle, StoreThread,
 };
 use probes::{Failure, Timings};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
@@ -177,6 +182,9 @@ impl Api {
         let fleet = Arc::new(Fleet::default());
         let followed = Arc::clone(&fleet);
         store.tap(move |batches| followed.record(batches)).unwrap();
+        let tail = Arc::new(Tail::default());
+        let listened = Arc::clone(&tail);
+        store.tap(move |batches| listened.record(batches)).unwrap();
         let auth = Arc::new(Auth::new("admin", Secret::new("s3cret"), &Secret::new("key")));
         let token = tokens(place.path()).add("test", Scope::Read, NOW).unwrap();
         let histograms = Arc::new(Mutex::new(Collector::new(Vec::new(), false, NOW)));
@@ -186,8 +194,9 @@ impl Api {
             probing: Probing::new(Modules::standard(), Egress::Public, || {
                 Err("not in this test".to_owned())
             }),
-            tail: Arc::default(),
+            tail,
             status: Arc::clone(&pages),
+            started: Arc::new(started()),
             readers: Arc::clone(&readers),
             shards: vec![Published::new(ShardId(0))],
             fleet: Arc::clone(&fleet),
@@ -295,6 +304,25 @@ impl Api {
         assert_eq!(answer.status, 200, "{path}: {}", answer.text);
         assert_eq!(answer.header("content-type"), "application/json");
         answer.json()
+    }
+}
+
+/// A setting, a channel that takes everything and one that takes nothing.
+fn started() -> Started {
+    let channel = |name: &str, program: &str| {
+        let spec = json!({ "name": name, "type": "command", "run": [program], "tags": ["shop"] });
+        let spec = ChannelSpec::read(spec.as_object().unwrap()).unwrap();
+        let maker = Maker { env: &|_| None, roots: Roots::load(None).unwrap(), domain: None };
+        (spec.way.name(), maker.make(&spec).unwrap())
+    };
+    let text = |text: &str| text.to_owned();
+    let password = Setting { setting: text("password"), value: text("***"), from: text("default") };
+    let listen =
+        Setting { setting: text("listen"), value: text("127.0.0.1:8787"), from: text("--listen") };
+    Started {
+        settings: vec![password, listen],
+        channels: vec![channel("good", "/bin/true"), channel("bad", "/bin/false")],
+        ..Started::default()
     }
 }
 

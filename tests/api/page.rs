@@ -2,10 +2,12 @@
 //!
 //! Pictures of all pages are written below `target/tmp/page`.
 
+use std::sync::Arc;
+
 use engine::clock::wall_millis;
 use engine::ids::MonitorId;
 use engine::limits::API_PAGE_ROWS_MAX;
-use engine::messages::BatchSink;
+use engine::messages::{BatchSink, Change};
 use engine::monitor::Kind;
 use engine::sample::{Sample, SampleBatch, Verdict};
 use engine::store::NewMonitor;
@@ -45,7 +47,7 @@ fn wobble(seed: u64) -> u32 {
 }
 
 /// Logs in as a person does.
-fn log_in(browser: &Browser) {
+pub fn log_in(browser: &Browser) {
     browser.open("/");
     assert_eq!(browser.run("return location.pathname"), "/login");
     browser.keys("admin\u{e004}s3cret\u{e007}");
@@ -66,6 +68,7 @@ async fn every_page_and_action_works_by_mouse_and_keyboard_in_light_dark_and_on_
         list(&browser);
         one_monitor(&browser);
         incidents(&browser);
+        settings(&browser);
         changes(&browser);
         looks(&browser);
         browser.open("/");
@@ -76,7 +79,7 @@ async fn every_page_and_action_works_by_mouse_and_keyboard_in_light_dark_and_on_
     // What is recorded is on the page without anybody asking for it.
     let mut news = batch(1, vec![bad(1, wall_millis())], "gone");
     news.transitions[0].from = Verdict::Up;
-    let store = api.store.clone();
+    let (store, told) = (api.store.clone(), Arc::clone(&api.told));
     assert_eq!(api.fleet.index().place(MonitorId(1)).unwrap().verdict(), Verdict::Up);
     tokio::task::spawn_blocking(move || {
         browser
@@ -92,6 +95,21 @@ async fn every_page_and_action_works_by_mouse_and_keyboard_in_light_dark_and_on_
                 .some((row) => row.innerText.includes('checkout-000'))",
         );
         browser.assert_clean("live");
+        // A check that is asked for: its result is on the page when it comes.
+        browser.open("/monitors/2");
+        browser.click(".title .end button");
+        let asked = |change: &Change| matches!(change, Change::CheckNow(ids) if ids[0].0 == 2);
+        while !told.lock().unwrap().iter().any(asked) {
+            std::thread::yield_now();
+        }
+        store.give(batch(2, vec![good(2, wall_millis())], "")).unwrap();
+        browser.until(
+            "the result is told",
+            "return document.querySelector('[role=status].note').innerText
+                .startsWith('Checked just now: ok in 100 ms')",
+        );
+        browser.picture("monitor-checked");
+        browser.assert_clean("check now");
     })
     .await
     .unwrap();
@@ -187,6 +205,43 @@ fn incidents(browser: &Browser) {
     browser.until("its monitor", "return location.pathname.startsWith('/monitors/')");
 }
 
+fn settings(browser: &Browser) {
+    browser.open("/settings");
+    let text = browser.text("main");
+    for shown in ["127.0.0.1:8787", "No window is planned.", "Nothing is public", "good"] {
+        assert!(text.contains(shown), "{shown}: {text}");
+    }
+    browser.click("[aria-label='Send a test over good']");
+    browser.until(
+        "it is delivered",
+        "return document.querySelector('tr .note').innerText.startsWith('Delivered in ')",
+    );
+    browser.click("[aria-label='Send a test over bad']");
+    browser.until(
+        "its refusal is told",
+        "return (document.querySelector('tr .v-down')?.innerText ?? '') !== ''",
+    );
+    browser.forget_log();
+    browser.click(".panel-head .button");
+    browser.run("document.querySelector('dialog [name=name]').value = 'grafana <b>'");
+    browser.picture("token-add-light");
+    browser.click("dialog [type=submit]");
+    browser.until(
+        "the token is shown",
+        "return document.querySelector('dialog pre')?.innerText.startsWith('eng_') ?? false",
+    );
+    browser.click("dialog .primary");
+    browser.picture("settings-light");
+    browser.click("[aria-label='Revoke grafana <b>']");
+    browser.click("dialog [type=submit]");
+    browser.until(
+        "it is gone",
+        "return !document.querySelector('main').innerText.includes('grafana')
+            && document.querySelector('dialog') === null",
+    );
+    browser.assert_clean("settings");
+}
+
 fn changes(browser: &Browser) {
     browser.open("/monitors");
     browser.click(".button.primary");
@@ -209,7 +264,7 @@ fn changes(browser: &Browser) {
         .until("its own page", "return document.querySelector('h1')?.innerText === 'added-here'");
     assert!(browser.text(".title").contains("eu\nnew"), "{}", browser.text(".title"));
     let press = |at: u32| browser.click(&format!(".title .end button:nth-child({at})"));
-    press(1);
+    press(2);
     browser.until(
         "it is paused",
         "return document.querySelector('.title .pill').innerText === 'paused'",
@@ -219,14 +274,14 @@ fn changes(browser: &Browser) {
         "it goes on",
         "return document.querySelector('.title .pill').innerText === 'pending'",
     );
-    press(2);
+    press(3);
     fill("target", "127.0.0.1:10");
     browser.click("dialog [type=submit]");
     browser.until(
         "it is changed",
         "return document.querySelector('.title code').innerText === '127.0.0.1:10'",
     );
-    press(3);
+    press(4);
     browser.click("dialog [type=submit]");
     browser.until("the list", "return location.pathname === '/monitors'");
     browser.assert_clean("changes");
@@ -238,6 +293,7 @@ fn looks(browser: &Browser) {
         ("/monitors", "monitors"),
         ("/monitors/9", "monitor-down"),
         ("/incidents", "incidents"),
+        ("/settings", "settings"),
     ];
     browser.prefer("dark");
     for (path, name) in pages {

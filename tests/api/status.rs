@@ -15,7 +15,7 @@ use crate::scene;
 use crate::v1::Away;
 
 /// The pages of a file with these `status_pages` and `maintenance`.
-fn configure(api: &Api, text: &str) {
+pub fn configure(api: &Api, text: &str) {
     let text = format!("monitors:\n{text}");
     let loaded = Loaded::parse("m.yaml".into(), &text, &mut Interner::default()).unwrap();
     api.pages.set(&loaded.status_pages, &loaded.maintenance);
@@ -256,15 +256,10 @@ async fn hostile_names_on_a_public_page_are_text() {
             .every((name) => name.innerText.includes('window.__xss=1'))";
         assert_eq!(browser.run(names), true, "each name is shown as it is");
         browser.assert_clean("status page");
-        for (at, word) in words.iter().enumerate().step_by(23) {
+        for word in words.iter().filter(|word| word.len() <= 90).step_by(23) {
             let label: String = url::form_urlencoded::byte_serialize(word.as_bytes()).collect();
-            if label.len() <= 90 {
-                browser.open(&format!("/badge/x/status.svg?label={label}"));
-                browser.assert_clean(word);
-            }
-            browser.open(&format!("/badge/{}/status.svg", at + 1));
+            browser.open(&format!("/badge/x/status.svg?label={label}"));
             browser.assert_clean(word);
-            browser.forget_log();
         }
         browser.open("/status/x.atom");
         browser.assert_clean("feed");

@@ -129,7 +129,12 @@ impl Plan {
             only_polls: self.only_polls,
             is_away: false,
         };
-        let links = Links { store: StoreHandle::new(to_store), changes: sender, logs: None };
+        let links = Links {
+            store: StoreHandle::new(to_store),
+            changes: sender,
+            logs: None,
+            ours: Default::default(),
+        };
         let feed = Feed::start(wanted, links).unwrap();
         let counters = feed.counters();
         Running { feed, counters, shards, folder: self.folder }

@@ -51,7 +51,7 @@ fn alertmanager(notice: &Notice) -> Value {
     let name = match notice.event {
         Event::Down | Event::StillDown | Event::Up | Event::Gone => "MonitorDown",
         Event::Flapping => "MonitorFlapping",
-        Event::ManyDown | Event::ManyUp => "MonitorsDown",
+        Event::ManyDown | Event::ManyStillDown | Event::ManyUp => "MonitorsDown",
         Event::Isolated | Event::Connected => "EngineIsolated",
         Event::Expired => "NoticesExpired",
         Event::Test => "EngineTest",

@@ -20,7 +20,7 @@ export const TYPES = [
 const split = (text) => text.split(",").map((part) => part.trim()).filter((part) => part !== "");
 
 // Shows a form in a dialog; `save` gets its values and may fail with a problem.
-function dialog(title, fields, action, save) {
+export function dialog(title, fields, action, save) {
   const said = h("p", { class: "bad", role: "alert", hidden: true });
   const form = h("form", { method: "dialog", class: "form" }, h("h2", {}, title), fields, said,
     h("div", { class: "pager" }, h("button", { class: "button", type: "button", onclick: () => box.close() }, "Cancel"),
@@ -45,7 +45,7 @@ function dialog(title, fields, action, save) {
   box.showModal();
 }
 
-const field = (label, input, hint) => h("label", {}, label, input, hint && h("span", { class: "note" }, hint));
+export const field = (label, input, hint) => h("label", {}, label, input, hint && h("span", { class: "note" }, hint));
 
 export function add(go) {
   const target = h("input", { name: "target", required: true, placeholder: TYPES[0][2], autocomplete: "off" });

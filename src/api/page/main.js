@@ -6,12 +6,14 @@ import { incidents } from "/assets/incidents.js";
 import { monitor } from "/assets/monitor.js";
 import { monitors } from "/assets/monitors.js";
 import { overview } from "/assets/overview.js";
+import { settings } from "/assets/settings.js";
 
 const PAGES = [
   [/^\/$/, "Overview", overview],
   [/^\/monitors$/, "Monitors", monitors],
   [/^\/monitors\/(\d+)$/, "Monitor", monitor],
   [/^\/incidents$/, "Incidents", incidents],
+  [/^\/settings$/, "Settings", settings],
 ];
 
 const main = document.getElementById("main");

@@ -45,17 +45,35 @@ export async function monitor({ id, go }) {
     facts = await read();
     draw();
   };
+  // What is asked for now; what it found stays in words until the next time.
+  const said = h("p", { class: "note", role: "status" });
+  let running = false;
+  const runNow = async (event) => {
+    event.target.disabled = true;
+    running = true;
+    said.textContent = "Checking…";
+    try {
+      const { result, message } = await send("POST", `${of}/run`);
+      said.textContent = result === null ? "The result has not come yet; it will be among the results."
+        : `Checked just now: ${result.result} in ${micros(result.total_us)}${message ? `. ${message}` : ""}`;
+    } catch (error) {
+      said.textContent = error.message;
+    }
+    running = false;
+    await again();
+  };
   // Monitors of a file or a table are changed there.
   const actions = (now) => {
-    if (now.source !== "api") return null;
     const resting = now.verdict === "paused";
     const turn = async (event) => {
       event.target.disabled = true;
       await send("POST", `${of}/${resting ? "resume" : "pause"}`).catch(() => null);
       await again();
     };
-    const button = (text, onclick) => h("button", { class: "button", type: "button", onclick }, text);
-    return h("span", { class: "end filters" }, button(resting ? "Resume" : "Pause", turn), button("Edit", () => edit(now, again)), button("Remove", () => remove(now, go)));
+    const button = (text, onclick, disabled) => h("button", { class: "button", type: "button", disabled, onclick }, text);
+    const checkNow = !resting && now.problem === null && button("Check now", runNow, running);
+    if (now.source !== "api") return h("span", { class: "end filters" }, checkNow);
+    return h("span", { class: "end filters" }, checkNow, button(resting ? "Resume" : "Pause", turn), button("Edit", () => edit(now, again)), button("Remove", () => remove(now, go)));
   };
   const top = h("div", { class: "title" });
   const upPlace = h("div");
@@ -75,7 +93,7 @@ export async function monitor({ id, go }) {
   let readAt = Date.now();
   let ended = false;
   return {
-    nodes: [top, upPlace, times, detail, words],
+    nodes: [h("div", {}, top, said), upPlace, times, detail, words],
     title: facts[0].name,
     end: () => { ended = true; },
     overview: async () => {

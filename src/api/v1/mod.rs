@@ -13,7 +13,7 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::middleware;
-use axum::routing::{MethodRouter, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use futures_util::FutureExt;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval};
@@ -61,9 +61,13 @@ mod readers;
 
 mod reads;
 
+mod run;
+
 pub mod scrape;
 
 mod select;
+
+pub mod settings;
 
 pub mod status;
 
@@ -118,6 +122,8 @@ pub struct Setup {
     pub tail: Arc<tail::Tail>,
     /// The public pages.
     pub status: Arc<status::Pages>,
+    /// What the engine was started with.
+    pub started: Arc<settings::Started>,
     /// Gives the wall time, in milliseconds since the Unix epoch.
     pub clock: fn() -> u64,
 }
@@ -153,6 +159,10 @@ fn table() -> Vec<(&'static str, MethodRouter<Arc<V1>>)> {
         ("/events", get(whole::events)),
         ("/histograms", get(histograms::histograms)),
         ("/tail", get(tail::tail)),
+        ("/settings", get(settings::settings)),
+        ("/channels/{name}/test", post(settings::test_channel)),
+        ("/tokens", get(settings::tokens).post(settings::add_token)),
+        ("/tokens/{name}", delete(settings::remove_token)),
         ("/incidents", get(reads::incidents)),
         ("/transitions", get(reads::transitions)),
         ("/monitors", get(reads::monitors).post(writes::add)),
@@ -160,6 +170,7 @@ fn table() -> Vec<(&'static str, MethodRouter<Arc<V1>>)> {
         ("/monitors/{id}", get(reads::monitor).patch(writes::change).delete(writes::remove)),
         ("/monitors/{id}/pause", post(writes::pause)),
         ("/monitors/{id}/resume", post(writes::resume)),
+        ("/monitors/{id}/run", post(run::run)),
         ("/monitors/{id}/results", get(reads::results)),
         ("/monitors/{id}/history", get(reads::monitor_history)),
         ("/monitors/{id}/uptime", get(reads::uptime)),

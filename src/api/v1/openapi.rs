@@ -10,7 +10,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{self as described, Content, Ref, RefOr, ResponseBuilder};
 
-use super::{bulk, histograms, reads, tail, whole, writes};
+use super::{bulk, histograms, reads, run, settings, tail, whole, writes};
 use crate::api::answer::Answer;
 use crate::api::problem::Problem;
 
@@ -25,7 +25,9 @@ use crate::api::problem::Problem;
         reads::incidents, reads::transitions,
         reads::monitors, reads::monitor, reads::results, reads::monitor_history, reads::uptime,
         reads::evidence, reads::certificates, reads::monitor_incidents, reads::monitor_transitions,
-        writes::add, writes::change, writes::remove, writes::pause, writes::resume, bulk::bulk,
+        writes::add, writes::change, writes::remove, writes::pause, writes::resume, bulk::bulk, run::run,
+        settings::settings, settings::test_channel, settings::tokens, settings::add_token,
+        settings::remove_token,
         openapi,
     ),
     modifiers(&Security, &Everywhere),

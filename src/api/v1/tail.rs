@@ -55,6 +55,24 @@ impl Tail {
         }
     }
 
+    /// One more who listens.
+    ///
+    /// # Errors
+    ///
+    /// There are too many.
+    pub(super) fn listen(&self) -> Result<broadcast::Receiver<Arc<SampleBatch>>, Problem> {
+        if self.sender.receiver_count() >= TAIL_CLIENTS_MAX {
+            let detail = format!("{TAIL_CLIENTS_MAX} programs follow the results already; end one");
+            return Err(Problem::busy(StatusCode::SERVICE_UNAVAILABLE, detail, 60));
+        }
+        Ok(self.sender.subscribe())
+    }
+
+    /// Somebody was too slow for these.
+    pub(super) fn lost(&self, batches: u64) {
+        self.dropped.fetch_add(batches, Ordering::Relaxed);
+    }
+
     /// Batches that somebody was too slow for, since the start.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
@@ -92,16 +110,8 @@ pub struct TailQuery {
 pub async fn tail(State(api): Shared, uri: Uri) -> Result<Response, Problem> {
     let asked: TailQuery = query(&uri)?;
     let tail = Arc::clone(&api.setup.tail);
-    if tail.sender.receiver_count() >= TAIL_CLIENTS_MAX {
-        let detail = format!("{TAIL_CLIENTS_MAX} programs follow the results already; end one");
-        return Err(Problem::busy(StatusCode::SERVICE_UNAVAILABLE, detail, 60));
-    }
-    let listener = Listener {
-        receiver: tail.sender.subscribe(),
-        tail,
-        fleet: Arc::clone(&api.setup.fleet),
-        asked,
-    };
+    let listener =
+        Listener { receiver: tail.listen()?, tail, fleet: Arc::clone(&api.setup.fleet), asked };
     let lines = stream::unfold(listener, |mut listener| async move {
         let lines = listener.next().await?;
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(lines)), listener))
@@ -130,7 +140,7 @@ impl Listener {
                     }
                 }
                 Ok(Err(RecvError::Lagged(batches))) => {
-                    self.tail.dropped.fetch_add(batches, Ordering::Relaxed);
+                    self.tail.lost(batches);
                     return Some(format!("{}\n", json!({ "dropped_batches": batches })));
                 }
                 Ok(Err(RecvError::Closed)) => return None,

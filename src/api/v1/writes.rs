@@ -290,7 +290,7 @@ pub(super) fn checked(
 }
 
 /// The JSON object in a body.
-async fn object(
+pub(super) async fn object(
     headers: &HeaderMap,
     body: Body,
     kinds: &[&str],

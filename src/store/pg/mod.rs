@@ -119,8 +119,9 @@ impl PgStore {
     fn states(&mut self, only: Option<Vec<i64>>) -> Result<HashMap<MonitorId, State>, StoreError> {
         self.runtime.block_on(self.link.transaction(async |work| {
             let sql = "SELECT m.id, s.verdict, s.since_ms, s.code, s.streak
-                       FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
-                       WHERE NOT m.removed AND ($1 IS NULL OR m.id = ANY($1)) AND m.id > $2
+                       FROM engine.watched_of($1) m
+                       LEFT JOIN engine.state s ON s.monitor_id = m.id
+                       WHERE NOT m.removed AND m.id > $2
                        ORDER BY m.id LIMIT $3";
             let mut states = HashMap::new();
             let mut last = i64::MIN;

@@ -112,6 +112,12 @@ impl OpenReader for PgServer {
     }
 }
 
+/// True where the next monitors by number are asked for, whatever they are.
+fn is_page(filter: &Filter) -> bool {
+    let any = filter.verdict.is_none() && filter.name.is_none() && filter.tag.is_none();
+    filter.by_id && filter.offset == 0 && !filter.problems && any
+}
+
 /// The open session, made where there is none.
 async fn connected<'a>(
     options: &PgOptions,
@@ -127,6 +133,17 @@ async fn connected<'a>(
         *session = Some(open);
     }
     session.as_ref().ok_or_else(|| StoreError::Database("not connected".to_owned()))
+}
+
+impl PgReader {
+    /// The next ids, found by the indexes: with the rows, each page would read the whole table.
+    fn page(&mut self, after: Option<i64>, rows_max: usize) -> Result<Vec<i64>, StoreError> {
+        let sql = "SELECT * FROM engine.ids_after($1, $2)";
+        let after = after.unwrap_or(-1);
+        let values = [(&after as _, Type::INT8), (&limit(rows_max) as _, Type::INT8)];
+        let rows = self.ask(sql, &values)?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
 }
 
 impl Read for PgReader {
@@ -155,19 +172,22 @@ impl Read for PgReader {
                     s.due_ms, s.code, s.message, s.total_us, s.http_status,
                     s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms,
                     m.user_id, m.stop_to_ms
-             FROM engine.watched() m LEFT JOIN engine.state s ON s.monitor_id = m.id
+             FROM engine.watched_of($8) m LEFT JOIN engine.state s ON s.monitor_id = m.id
              WHERE NOT m.removed
                AND ($1 IS NULL OR CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END = $1)
                AND ($2 IS NULL OR strpos(m.name, $2) > 0)
                AND ($3 IS NULL OR jsonb_exists(m.tags::jsonb, $3))
                AND (NOT $4 OR m.problem IS NOT NULL)
-               AND ($7 IS NULL OR m.id > $7) AND ($8 IS NULL OR m.id = ANY($8))
+               AND ($7 IS NULL OR m.id > $7)
              ORDER BY {order} LIMIT $5 OFFSET $6"
         );
         let verdict = filter.verdict.map(|verdict| verdict as i32);
         let after = filter.after.map(|after| signed(after.0));
-        let only: Option<Vec<i64>> =
-            filter.only.as_ref().map(|only| only.iter().map(|monitor| signed(monitor.0)).collect());
+        let only = filter.only.as_ref().map(|only| only.iter().map(|id| signed(id.0)).collect());
+        let only: Option<Vec<i64>> = match only {
+            None if is_page(filter) => Some(self.page(after, filter.limit)?),
+            only => only,
+        };
         let values: [Value<'_>; 8] = [
             (&verdict, Type::INT4),
             (&filter.name, Type::TEXT),
@@ -318,10 +338,10 @@ impl Read for PgReader {
         let sql = "SELECT m.id, m.name, m.kind, m.target, m.tags, m.interval_ms, e.row_json,
                           o.id IS NOT NULL, o.repeat, o.ranges, o.zone, o.silent_until_ms,
                           o.firebase_token, o.email, o.channels
-                   FROM engine.watched() m
+                   FROM engine.watched_of($1) m
                    LEFT JOIN engine.monitor e ON e.id = m.id
                    LEFT JOIN engine.owners($1) o ON o.id = m.id AND m.source = 'monitor_items'
-                   WHERE m.id = ANY($1) AND NOT m.removed";
+                   WHERE NOT m.removed";
         let rows = self.ask(sql, &[(&ids, Type::INT8_ARRAY)])?;
         let mut found: HashMap<u64, Watched> =
             rows.iter().map(|row| (unsigned(row.get(0)), watched(row))).collect();

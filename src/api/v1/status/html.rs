@@ -253,24 +253,19 @@ fn past(out: &mut String, view: &View) -> std::fmt::Result {
 
 /// The shape for a word: it says the same as the colour.
 fn shape(word: &str, size: u32) -> String {
-    let stroke = "fill=\"none\" stroke=\"currentColor\" stroke-width=\"2\" stroke-linecap=\"round\" \
-                  stroke-linejoin=\"round\"";
+    let line = "fill=\"none\" stroke=\"currentColor\" stroke-width=\"2\" \
+                stroke-linecap=\"round\" stroke-linejoin=\"round\"";
     let path = match word {
-        "up" => format!("<path d=\"M2.5 6.4 5 8.8 9.5 3.6\" {stroke}/>"),
-        "down" => format!("<path d=\"M3 3l6 6M9 3l-6 6\" {stroke}/>"),
-        "paused" => format!("<path d=\"M4 2.5v7M8 2.5v7\" {stroke}/>"),
-        "maintenance" => {
-            let clock = "<circle cx=\"6\" cy=\"6\" r=\"4.6\" fill=\"none\" stroke=\"currentColor\" \
-                         stroke-width=\"1.6\"/>";
-            format!("{clock}<path d=\"M6 3.4V6l1.8 1.2\" {stroke}/>")
-        }
-        "pending" => "<circle cx=\"6\" cy=\"6\" r=\"3.6\" fill=\"none\" stroke=\"currentColor\" \
-                      stroke-width=\"1.8\"/>"
-            .to_owned(),
+        "up" => format!("<path d=\"M2.5 6.4 5 8.8 9.5 3.6\" {line}/>"),
+        "down" => format!("<path d=\"M3 3l6 6M9 3l-6 6\" {line}/>"),
+        "paused" => format!("<path d=\"M4 2.5v7M8 2.5v7\" {line}/>"),
+        "maintenance" => format!("<path d=\"M6 1.4a4.6 4.6 0 1 0 .01 0M6 3.6V6l1.7 1.2\" {line}/>"),
+        "pending" => format!("<circle cx=\"6\" cy=\"6\" r=\"3.6\" {line}/>"),
         _ => "<path d=\"M6 1.5 11 10.3H1z\" fill=\"currentColor\"/>".to_owned(),
     };
     format!(
-        "<svg class=\"s-{word}\" viewBox=\"0 0 12 12\" width=\"{size}\" height=\"{size}\" aria-hidden=\"true\">{path}</svg>"
+        "<svg class=\"s-{word}\" viewBox=\"0 0 12 12\" width=\"{size}\" height=\"{size}\" \
+         aria-hidden=\"true\">{path}</svg>"
     )
 }
 

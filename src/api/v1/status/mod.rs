@@ -42,7 +42,10 @@ const CACHING: &str = "public, max-age=10";
 
 /// The pages of the configuration, shared with whoever reads it anew.
 #[derive(Debug, Default)]
-pub struct Pages(RwLock<Arc<[Arc<Page>]>>);
+pub struct Pages {
+    pages: RwLock<Arc<[Arc<Page>]>>,
+    windows: RwLock<Arc<[Window]>>,
+}
 
 /// One page, and what was made of it last.
 #[derive(Debug)]
@@ -78,11 +81,23 @@ impl Pages {
             })
         };
         let pages = pages.iter().map(page).collect();
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = pages;
+        *self.pages.write().unwrap_or_else(PoisonError::into_inner) = pages;
+        *self.windows.write().unwrap_or_else(PoisonError::into_inner) = windows;
+    }
+
+    /// All windows of maintenance.
+    pub fn windows(&self) -> Arc<[Window]> {
+        Arc::clone(&self.windows.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Slug and title of each page.
+    pub fn configured(&self) -> Vec<(String, String)> {
+        let both = |page: &Arc<Page>| (page.config.slug.clone(), page.config.title.clone());
+        self.all().iter().map(both).collect()
     }
 
     fn all(&self) -> Arc<[Arc<Page>]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.pages.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn of(&self, slug: &str) -> Option<Arc<Page>> {

@@ -1,0 +1,2 @@
+-- engine.watched_of and engine.ids_after: functions beside the original's tables, which are made
+-- anew with every version. This one is for them.
