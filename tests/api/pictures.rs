@@ -18,10 +18,8 @@ const BYTES_MAX: usize = 200_000;
 
 #[tokio::test]
 async fn the_pictures_of_the_readme_are_made_and_small() {
-    let folder = std::env::var_os("ENGINE_PICTURES").map_or_else(
-        || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("readme"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("ENGINE_PICTURES")
+        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("readme"), PathBuf::from);
     fs::create_dir_all(&folder).unwrap();
     let api = Api::at(wall_millis, &scene::monitors(), &scene::samples()).await;
     configure(&api, &scene::pages());
