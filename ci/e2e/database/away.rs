@@ -34,7 +34,8 @@ fn an_outage_goes_on_over_a_start_without_the_database_and_its_end_is_told_once(
     let mut place = Place::new();
     let hook = Recorder::answering(|_, _| (200, String::new(), "{\"ok\":true}".to_owned()));
     let env = format!(
-        "TELEGRAM_BOT_TOKEN=7:bot\nTELEGRAM_CHAT_ID=-5\nTELEGRAM_API_URL={}\n",
+        "TELEGRAM_BOT_TOKEN=7:bot\nTELEGRAM_CHAT_ID=-5\nTELEGRAM_API_URL={}\n\
+         TELEGRAM_THROTTLE_SECONDS=1\n",
         hook.url("")
     );
     let file = place.path().join(".env");
