@@ -18,10 +18,8 @@ const BYTES_MAX: usize = 200_000;
 
 #[tokio::test]
 async fn the_pictures_of_the_readme_are_made_and_small() {
-    let folder = std::env::var_os("ENGINE_PICTURES").map_or_else(
-        || PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("readme"),
-        PathBuf::from,
-    );
+    let folder = std::env::var_os("ENGINE_PICTURES")
+        .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("readme"), PathBuf::from);
     fs::create_dir_all(&folder).unwrap();
     let api = Api::at(wall_millis, &scene::monitors(), &scene::samples()).await;
     configure(&api, &scene::pages());
@@ -40,6 +38,11 @@ async fn the_pictures_of_the_readme_are_made_and_small() {
         picture("overview", 720);
         browser.open("/monitors/2");
         assert!(browser.text(".title").contains("Checkout"));
+        browser.click(".panel .chips button:nth-child(2)");
+        browser.until(
+            "a day is shown",
+            "return document.querySelectorAll('.chart polyline').length >= 3",
+        );
         picture("monitor", 980);
         browser.open("/status/example");
         assert_eq!(browser.text(".overall h2"), "Something is down");
