@@ -186,3 +186,23 @@ fn assert_refused_reloads_change_nothing(engine: &Engine, file: &Path, good: &[S
     engine.wait_results("steady", count + 1);
     write(file, good);
 }
+
+#[test]
+fn a_name_that_comes_again_thousands_of_monitors_later_does_not_take_the_place_of_the_first() {
+    let place = tempfile::tempdir().unwrap();
+    let (file, data) = (place.path().join("monitors.yaml"), place.path().join("data"));
+    let farm = farm();
+    let open = farm.address(Behaviour::TcpOpen).unwrap();
+    let mut all = vec![tcp("first", open, "")];
+    all.extend((0..5_000).map(|number| tcp(&format!("n{number}"), open, "    paused: true\n")));
+    all.push(tcp("first", open, ""));
+    write(&file, &all);
+    for added in [5_001, 0] {
+        let engine = Engine::with_config(&data, &file);
+        engine.wait_verdict("first", "up");
+        let told = &engine.wait_log("monitors")["fields"];
+        let counts = ["running", "bad", "added"].map(|key| told[key].as_u64());
+        assert_eq!(counts, [5_001, 1, added].map(Some), "{told}");
+        engine.stop();
+    }
+}

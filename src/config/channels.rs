@@ -520,21 +520,7 @@ impl Keys<'_> {
 
 impl fmt::Display for ChannelSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match &self.way {
-            Way::Webhook { .. } => "webhook",
-            Way::Telegram { .. } => "telegram",
-            Way::Mail { .. } => "email",
-            Way::Command { .. } => "command",
-            Way::Alertmanager { .. } => "alertmanager",
-            Way::Slack(_) => "slack",
-            Way::Discord(_) => "discord",
-            Way::Teams(_) => "teams",
-            Way::PagerDuty { .. } => "pagerduty",
-            Way::Opsgenie { .. } => "opsgenie",
-            Way::Ntfy { .. } => "ntfy",
-            Way::Firebase { .. } => "firebase",
-        };
-        write!(f, "{} ({kind})", self.name)
+        write!(f, "{} ({})", self.name, self.way.name())
     }
 }
 

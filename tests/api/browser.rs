@@ -47,6 +47,7 @@ impl Browser {
         let session = format!("{root}/{}", answer["sessionId"].as_str().unwrap());
         let browser = Browser { driver, session, base: base.to_owned() };
         browser.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": WATCH }));
+        browser.devtools("Emulation.setScrollbarsHidden", &json!({ "hidden": true }));
         browser.size(1280, 900);
         browser
     }

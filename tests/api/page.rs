@@ -311,7 +311,8 @@ fn looks(browser: &Browser) {
     browser.size(390, 844);
     for (path, name) in pages {
         browser.open(path);
-        let fits = browser.run("return document.documentElement.scrollWidth <= innerWidth");
+        let fits =
+            browser.run("return document.documentElement.scrollWidth <= 390 && innerWidth === 390");
         assert_eq!(fits, true, "{path} is wider than a phone");
         browser.picture(&format!("{name}-phone"));
     }

@@ -38,6 +38,11 @@ async fn the_pictures_of_the_readme_are_made_and_small() {
         picture("overview", 720);
         browser.open("/monitors/2");
         assert!(browser.text(".title").contains("Checkout"));
+        browser.click(".panel .chips button:nth-child(2)");
+        browser.until(
+            "a day is shown",
+            "return document.querySelectorAll('.chart polyline').length >= 3",
+        );
         picture("monitor", 980);
         browser.open("/status/example");
         assert_eq!(browser.text(".overall h2"), "Something is down");

@@ -67,7 +67,7 @@ pub fn monitors() -> Vec<NewMonitor> {
 pub fn samples() -> Vec<SampleBatch> {
     let now_ms = wall_millis() / MINUTE_MS * MINUTE_MS;
     let mut batches = vec![history(now_ms)];
-    for minute in (0..24 * 60).rev().step_by(2) {
+    for minute in (0..24 * 60).rev() {
         let due_ms = now_ms - minute * MINUTE_MS;
         let samples = (1..).zip(&MONITORS).map(|(id, (.., usual))| {
             let since = minute <= 23;

@@ -218,7 +218,8 @@ async fn a_page_looks_right_in_light_dark_on_a_phone_and_without_javascript() {
         browser.prefer("light");
         browser.size(390, 844);
         browser.open("/status/example");
-        let fits = browser.run("return document.documentElement.scrollWidth <= innerWidth");
+        let fits =
+            browser.run("return document.documentElement.scrollWidth <= 390 && innerWidth === 390");
         assert_eq!(fits, true, "wider than a phone");
         browser.picture("status-phone");
         browser.size(1280, 900);

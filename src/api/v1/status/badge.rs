@@ -263,7 +263,7 @@ fn svg(label: &str, value: &Value) -> String {
     let (label, text, colour) = (Text(&label), Text(&value.text), value.colour);
     let fit = "lengthAdjust=\"spacingAndGlyphs\"";
     let mut out = String::with_capacity(1_024);
-    let made = write!(
+    let made = writeln!(
         out,
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{all}\" height=\"20\" role=\"img\" \
          aria-label=\"{label}: {text}\"><title>{label}: {text}</title>\
@@ -272,7 +272,7 @@ fn svg(label: &str, value: &Value) -> String {
          <rect x=\"{left_all}\" width=\"{right_all}\" height=\"20\" fill=\"{colour}\"/></g>\
          <g fill=\"#fff\" font-family=\"Verdana,DejaVu Sans,Geneva,sans-serif\" font-size=\"11\">\
          <text x=\"6\" y=\"14\" textLength=\"{left}\" {fit}>{label}</text>\
-         <text x=\"{}\" y=\"14\" textLength=\"{right}\" {fit}>{text}</text></g></svg>\n",
+         <text x=\"{}\" y=\"14\" textLength=\"{right}\" {fit}>{text}</text></g></svg>",
         left_all + 6
     );
     debug_assert!(made.is_ok(), "a string takes everything");

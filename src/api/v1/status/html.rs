@@ -141,10 +141,10 @@ fn words(view: &View) -> (&'static str, &'static str, String) {
 fn announce(out: &mut String, window: &PublicWindow) -> std::fmt::Result {
     let head = if window.open { "Maintenance now" } else { "Maintenance planned" };
     let (kind, names) = (shape("maintenance", 18), window.names.join(", "));
-    write!(
+    writeln!(
         out,
         "<section class=\"panel window\"><h2>{kind} {head}</h2><p><bdi>{}</bdi></p>\
-         <p class=\"soft\">{} to {}</p></section>\n",
+         <p class=\"soft\">{} to {}</p></section>",
         Text(&names),
         time(window.from_ms),
         time(window.to_ms)
@@ -286,8 +286,8 @@ pub fn percent(share: Option<f64>) -> String {
 pub fn micros(us: u32) -> String {
     match us {
         ..1_000 => format!("{us} µs"),
-        ..10_000 => format!("{:.1} ms", f64::from(us) / 1e3),
-        ..1_000_000 => format!("{} ms", (us + 500) / 1_000),
+        1_000..10_000 => format!("{:.1} ms", f64::from(us) / 1e3),
+        10_000..1_000_000 => format!("{} ms", (us + 500) / 1_000),
         _ => format!("{:.1} s", f64::from(us) / 1e6),
     }
 }
