@@ -144,6 +144,9 @@ impl Module {
         if !self.problems.is_empty() {
             return Err(self.problems.join("; "));
         }
+        if self.dns.is_some() {
+            return Err("dns: only /probe asks name servers, no type of monitor does".into());
+        }
         let mut row = self.row.clone();
         let kind = row.kind.as_deref().and_then(Kind::from_name);
         let web = matches!(kind, Some(Kind::PingWeb | Kind::WebContent));
