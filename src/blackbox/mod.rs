@@ -2,8 +2,8 @@
 //!
 //! Owns: the keys of the http, tcp, icmp and dns modules, and what of them can be kept. A key that
 //! would make a check say something else than it does there is a problem of its module: the module
-//! is kept and answers with the problem, the others work. [`answer`] writes what a check found under
-//! the names of blackbox_exporter.
+//! is kept and answers with the problem, the others work. [`answer`] writes what a check found
+//! under the names of blackbox_exporter.
 
 use std::collections::BTreeMap;
 use std::fs;
