@@ -702,7 +702,10 @@ pub const FLEET_READ_SHARE: u32 = 20;
 /// Where no monitor is known to have come, gone or changed, it is read so many times less often:
 /// another engine may have changed a list that both have.
 pub const FLEET_READ_ANYHOW: u32 = 20;
-/// Monitors read at once for that list, and at a start.
+/// Monitors that a start and a reload read, write and send to the shards at once. Each part waits
+/// for a commit of the store or two: with 4,096 a million took minutes on a busy machine.
+pub const START_ROWS: usize = 32_768;
+/// Monitors read at once for that list.
 pub const FLEET_READ_ROWS: usize = 4_096;
 /// Time over which lag and rates of the engine are shown, in seconds.
 pub const LOAD_WINDOW_S: u64 = 60;

@@ -95,11 +95,14 @@ fn an_engine_is_asked_and_stopped_with_the_password_it_made_up() {
         "{status}"
     );
 
-    let second = ["start", "--listen", "127.0.0.1:0"];
-    let (refused, text) = output(place.path(), &second);
-    assert_eq!(refused.status.code(), Some(78), "{text}");
-    assert!(text.contains(&format!("(pid {}, address 127.0.0.1 port ", running.0.id())), "{text}");
-    let (taken, text) = output(place.path(), &["start", "--listen", &listen]);
+    for address in ["127.0.0.1:0", &listen] {
+        let (refused, text) = output(place.path(), &["start", "--listen", address]);
+        assert_eq!(refused.status.code(), Some(78), "{text}");
+        let holder = format!("(pid {}, address 127.0.0.1 port ", running.0.id());
+        assert!(text.contains(&holder), "{text}");
+    }
+    let elsewhere = ["start", "--listen", &listen, "--data-dir", "other"];
+    let (taken, text) = output(place.path(), &elsewhere);
     assert_eq!(taken.status.code(), Some(78), "{text}");
     assert!(text.contains(&format!("cannot listen on {listen}")), "{text}");
 

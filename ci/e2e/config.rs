@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 
 use engine::farm::{Behaviour, Farm};
+use engine::limits::START_ROWS;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
@@ -185,4 +186,27 @@ fn assert_refused_reloads_change_nothing(engine: &Engine, file: &Path, good: &[S
     let count = engine.results("steady").len();
     engine.wait_results("steady", count + 1);
     write(file, good);
+}
+
+#[test]
+fn a_name_that_comes_again_in_a_later_part_of_the_file_does_not_take_the_place_of_the_first() {
+    let place = tempfile::tempdir().unwrap();
+    let (file, data) = (place.path().join("monitors.yaml"), place.path().join("data"));
+    let farm = farm();
+    let open = farm.address(Behaviour::TcpOpen).unwrap();
+    let mut all = vec![tcp("first", open, "")];
+    all.extend(
+        (0..START_ROWS).map(|number| tcp(&format!("n{number}"), open, "    paused: true\n")),
+    );
+    all.push(tcp("first", open, ""));
+    write(&file, &all);
+    let running = START_ROWS as u64 + 1;
+    for added in [running, 0] {
+        let engine = Engine::with_config(&data, &file);
+        engine.wait_verdict("first", "up");
+        let told = &engine.wait_log("monitors")["fields"];
+        let counts = ["running", "bad", "added"].map(|key| told[key].as_u64());
+        assert_eq!(counts, [running, 1, added].map(Some), "{told}");
+        engine.stop();
+    }
 }

@@ -145,7 +145,8 @@ fn its_grafana_finds_what_it_asks(place: &Place) {
     let of_user = "FROM glx_monitor_v2.monitor_checks WHERE user_id = 3
         AND time > now() - interval '1 hour'";
     let buckets = format!(
-        "SELECT sum(good + bad) = sum(rows) AND max(good) > 0 AND min(bucket) > now() - '2 h'::interval
+        "SELECT sum(good + bad) = sum(rows) AND max(good) > 0
+                AND min(bucket) > now() - interval '2 h'
          FROM (SELECT time_bucket('1 minute', time) AS bucket, count(*) AS rows,
                    count(*) FILTER (WHERE status = 1) AS good,
                    count(*) FILTER (WHERE status = -1) AS bad

@@ -7,7 +7,6 @@
 
 mod harness;
 #[path = "../../tests/alert/recorder.rs"]
-#[expect(dead_code, reason = "the tests of single channels ask for more")]
 mod recorder;
 
 mod alert;

@@ -194,7 +194,7 @@ impl Outbox {
         limit: usize,
     ) -> rusqlite::Result<Vec<Ready>> {
         let mut statement = self.conn.prepare_cached(
-            "SELECT n.id, n.subject, n.attempts, n.body FROM notice n
+            "SELECT n.id, n.subject, n.attempts, n.body FROM notice n INDEXED BY notice_ready
              WHERE n.state = 0 AND n.channel = ?1 AND n.next_ms <= ?2
                AND NOT EXISTS (SELECT 1 FROM notice b WHERE b.state = 0 AND b.channel = ?1
                                AND b.subject = n.subject AND b.id < n.id)

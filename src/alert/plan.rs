@@ -122,7 +122,8 @@ impl Turn<'_> {
         {
             return Ok(());
         }
-        self.transaction
+        let inserted = self
+            .transaction
             .prepare_cached(
                 "INSERT INTO outage
                      (monitor, opened_ms, taken_ms, code, message, closed_ms, blocked)
@@ -139,6 +140,15 @@ impl Turn<'_> {
                 change.message,
                 later_up
             ])?;
+        if inserted > 0 && later_up.is_some() {
+            // It waited in the spool: later ones of the monitor are told after it.
+            self.transaction
+                .prepare_cached(
+                    "UPDATE outage SET blocked = 1
+                     WHERE monitor = ?1 AND opened_ms > ?2 AND routed = 0",
+                )?
+                .execute([monitor, at_ms])?;
+        }
         Ok(())
     }
 

@@ -50,6 +50,8 @@ pub struct Goal {
 struct Connection {
     goal: Goal,
     socket: Socket,
+    /// False while it is kept and nothing is asked over it.
+    busy: bool,
     armed: bool,
     sent: bool,
     /// Bytes of the answer that are there; at the start of the buffer only while it is read.
@@ -136,7 +138,8 @@ impl Client {
 
     /// Begins an exchange and gives its place; `None` where it is over at once.
     fn start(&mut self, goal: Goal) -> io::Result<Option<usize>> {
-        let place = match self.idle.get_mut(&goal.address).and_then(Vec::pop) {
+        let idle = self.idle.get_mut(&goal.address).and_then(Vec::pop);
+        let place = match idle {
             Some(place) => place,
             None => {
                 let Some(connection) = self.connect(goal)? else { return Ok(None) };
@@ -148,6 +151,9 @@ impl Client {
                 place
             }
         };
+        if let Some(open) = self.connections[place].as_mut() {
+            open.busy = true;
+        }
         self.in_flight += 1;
         Ok(Some(place))
     }
@@ -180,14 +186,23 @@ impl Client {
             }
             None => None,
         };
-        let new =
-            Connection { goal, socket, armed: false, sent: false, received: 0, expected: 0, tls };
+        let new = Connection {
+            goal,
+            socket,
+            busy: true,
+            armed: false,
+            sent: false,
+            received: 0,
+            expected: 0,
+            tls,
+        };
         Ok(Some(new))
     }
 
     /// Goes on as far as it can; 1 when the exchange is over and the connection closed.
     fn step(&mut self, place: usize) -> io::Result<usize> {
-        let Some(open) = self.connections[place].as_mut() else { return Ok(0) };
+        let open = self.connections[place].as_mut().filter(|open| open.busy);
+        let Some(open) = open else { return Ok(0) };
         let went = match open.goal.exchange {
             Exchange::Tcp => connected(&open.socket),
             Exchange::Http | Exchange::Kept => http(open, &mut self.request, &mut self.buffer),
@@ -203,7 +218,7 @@ impl Client {
                 Ok(0)
             }
             Ok(()) if open.goal.exchange == Exchange::Kept => {
-                (open.sent, open.received, open.expected) = (false, 0, 0);
+                (open.busy, open.sent, open.received, open.expected) = (false, false, 0, 0);
                 self.idle.entry(open.goal.address).or_default().push(place);
                 self.in_flight -= 1;
                 Ok(1)

@@ -1,9 +1,9 @@
 //! `blackbox.yml` of blackbox_exporter: modules become the checks that this engine makes.
 //!
-//! Owns: the keys of the http, tcp, icmp and dns modules, and what of them can be kept. A key that would
-//! make a check say something else than it does there is a problem of its module: the module is
-//! kept and answers with the problem, the others work. [`answer`] writes what a check found under
-//! the names of blackbox_exporter.
+//! Owns: the keys of the http, tcp, icmp and dns modules, and what of them can be kept. A key that
+//! would make a check say something else than it does there is a problem of its module: the module
+//! is kept and answers with the problem, the others work. [`answer`] writes what a check found
+//! under the names of blackbox_exporter.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -143,6 +143,9 @@ impl Module {
     ) -> Result<MonitorRow, String> {
         if !self.problems.is_empty() {
             return Err(self.problems.join("; "));
+        }
+        if self.dns.is_some() {
+            return Err("dns: only /probe asks name servers, no type of monitor does".into());
         }
         let mut row = self.row.clone();
         let kind = row.kind.as_deref().and_then(Kind::from_name);

@@ -105,7 +105,9 @@ fn a_module_that_would_say_something_else_here_refuses_and_says_why() {
     let refused = |name: &str| modules.get(name).unwrap().row_for("a:1", None, 1).unwrap_err();
     assert!(refused("ssh").starts_with("tcp.query_response: "), "{}", refused("ssh"));
     assert!(refused("odd").contains("more than a plain text"), "{}", refused("odd"));
-    assert!(refused("name").starts_with("prober: \"dns\""), "{}", refused("name"));
+    assert!(refused("name").starts_with("dns: only /probe"), "{}", refused("name"));
+    let name = modules.get("name").unwrap();
+    assert!(name.dns.is_some() && name.problems.is_empty(), "{:?}", name.problems);
     assert!(refused("http_2xx").starts_with("http.valid_http_versions"));
     assert!(modules.get("web").unwrap().problems.is_empty());
 }

@@ -10,7 +10,7 @@ use super::marking::Plan;
 use super::{Applied, Engine, EngineError};
 use crate::config::Entry;
 use crate::ids::MonitorId;
-use crate::limits::FLEET_READ_ROWS;
+use crate::limits::START_ROWS;
 use crate::monitor::Monitor;
 use crate::monitor::row::{Interner, MonitorRow};
 use crate::store::view::Written;
@@ -67,8 +67,8 @@ pub(super) fn pages<E: From<StoreError>>(
 ) -> Result<(), E> {
     let mut from = MonitorId(0);
     loop {
-        let mut rows = reader.written(from, FLEET_READ_ROWS)?;
-        let last = rows.last().map(|row| row.id).filter(|_| rows.len() == FLEET_READ_ROWS);
+        let mut rows = reader.written(from, START_ROWS)?;
+        let last = rows.last().map(|row| row.id).filter(|_| rows.len() == START_ROWS);
         rows.retain(|row| row.source == source);
         each(rows)?;
         match last {

@@ -12,7 +12,7 @@ use super::marking::Plan;
 use super::{Applied, Engine, EngineError};
 use crate::config::{Entry, Loaded};
 use crate::ids::{IdSet, MonitorId};
-use crate::limits::{FLEET_READ_ROWS, INTERVAL_MS_DEFAULT};
+use crate::limits::{INTERVAL_MS_DEFAULT, START_ROWS};
 use crate::monitor::row::MonitorRow;
 use crate::monitor::{About, Kind, Monitor, address};
 use crate::store::{NewMonitor, StoreError};
@@ -49,7 +49,7 @@ impl Engine {
         let mut progress = Progress::default();
         let mut entries = loaded.monitors.into_iter();
         loop {
-            let part: Vec<Entry> = entries.by_ref().take(FLEET_READ_ROWS).collect();
+            let part: Vec<Entry> = entries.by_ref().take(START_ROWS).collect();
             if part.is_empty() {
                 break;
             }

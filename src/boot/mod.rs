@@ -18,7 +18,7 @@ use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::{IdSet, MonitorId};
 use crate::limits::{
-    APPLY_AGAIN_MS, DRAIN_MS_MAX, FLEET_READ_ROWS, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
+    APPLY_AGAIN_MS, DRAIN_MS_MAX, START_ROWS, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
 };
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
@@ -230,7 +230,7 @@ impl Engine {
     fn assign(&mut self, monitors: Vec<Monitor>) -> Result<(), EngineError> {
         let mut monitors = monitors.into_iter();
         loop {
-            let part: Vec<_> = monitors.by_ref().take(FLEET_READ_ROWS).collect();
+            let part: Vec<_> = monitors.by_ref().take(START_ROWS).collect();
             if part.is_empty() {
                 return Ok(());
             }

@@ -9,8 +9,9 @@ use std::time::Instant;
 use crate::alert::channel::{Channel, Maker};
 use crate::alert::http::Roots;
 use crate::alert::outbox::{Line, Outbox};
-use crate::alert::{Alerts, Notice, Setup};
+use crate::alert::{Alerts, Directory, Notice, Setup};
 use crate::boot::Engine;
+use crate::boot::standing::Standing;
 use crate::cli::args::{AlertCommand, AlertListArgs, AlertTestArgs, StartArgs};
 use crate::cli::origin::{self, Found};
 use crate::cli::settle::{Layers, Settled};
@@ -159,6 +160,22 @@ fn shown(lines: &[Line], style: &Style) -> String {
     table::render(&COLUMNS, &rows, style)
 }
 
+/// A channel of the original's tables, such as `webhook:4`; `None` for any other.
+fn of_tables(name: &str, settled: &Settled) -> Result<Option<Channel>, String> {
+    if settled.database == Database::Sqlite || !name.contains(':') {
+        return Ok(None);
+    }
+    let backend = origin::backend(settled).map_err(|refusal| refusal.text)?;
+    let readers = backend.readers(&settled.data_dir);
+    let original = settled.alerting.clone();
+    let domain = original.domain.clone();
+    let mut directory =
+        StoreDirectory::new(readers, original, Streaks::default(), Standing::default());
+    let Some(spec) = directory.channel(name)? else { return Ok(None) };
+    let maker = Maker { env: &|_| None, roots: Roots::load(settled.roots.as_deref())?, domain };
+    maker.make(&spec).map(Some).map_err(|error| error.to_string())
+}
+
 /// Sends a test over one channel, now and without the outbox.
 fn test(args: &AlertTestArgs) -> Result<String, String> {
     let mut start = StartArgs::default();
@@ -175,7 +192,8 @@ fn test(args: &AlertTestArgs) -> Result<String, String> {
             (Vec::new(), settled.map_err(|refusal| refusal.text)?)
         }
     };
-    let channels = channels(&of_file, &settled)?;
+    let mut channels = channels(&of_file, &settled)?;
+    channels.extend(of_tables(&args.channel, &settled)?);
     let names: Vec<&str> = channels.iter().map(|channel| channel.name.as_str()).collect();
     let Some(channel) = channels.iter().find(|channel| channel.name == args.channel) else {
         return Err(match names.is_empty() {

@@ -428,7 +428,7 @@ pub struct AlertListArgs {
 /// Flags of `alert test`.
 #[derive(Debug, FlagSet)]
 pub struct AlertTestArgs {
-    /// The name of the channel
+    /// The name of the channel; one of the original's tables is webhook:ID or telegram:ID
     pub channel: String,
     /// File with the channels
     #[arg(short, long, value_name = "FILE", env = "ENGINE_CONFIG")]

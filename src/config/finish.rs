@@ -157,13 +157,13 @@ impl Entry {
         Entry { row_json, depends_on, line, checked: checked.map(Box::new) }
     }
 
-    /// A monitor that is kept as JSON, not in a file: problems are those of `kept`, whoever that is.
-    pub fn of_json(row_json: &str, kept: &str, interner: &mut Interner) -> Entry {
+    /// A monitor that is kept as JSON by `source`, not in a file: problems bear its name.
+    pub fn of_json(row_json: &str, source: &str, interner: &mut Interner) -> Entry {
         let map = serde_json::from_str(row_json).unwrap_or_default();
         let (row, mut errors) = MonitorRow::read(&map);
         let checked = check(&row, interner).map_err(|more| {
             errors.extend(more);
-            let problem = |error| Problem { file: Arc::from(kept), place: Place::START, error };
+            let problem = |error| Problem { file: Arc::from(source), place: Place::START, error };
             errors.drain(..).map(problem).collect()
         });
         Entry::new(&row, 0, checked)

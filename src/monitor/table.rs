@@ -1,8 +1,8 @@
 //! The monitors of one shard, by slot.
 //!
 //! Owns: slots and their generations, and what a shard knows of each monitor while it runs. What
-//! every tick touches ([`Hot`]) lies apart from the definitions. A slot is found by a number through
-//! a table that holds slots only, 5 bytes each: the numbers are with the definitions.
+//! every tick touches ([`Hot`]) lies apart from the definitions. A table that holds slots only, 5
+//! bytes each, finds the one of a number: the numbers are with the definitions.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;

@@ -87,7 +87,7 @@ impl StoreCounters {
             ("engine_store_states", "States brought up to date", load(&self.states_written)),
             ("engine_store_compacted", "Results moved to chunks", load(&self.samples_compacted)),
             ("engine_store_chunk_bytes", "Bytes of chunks written", load(&self.chunk_bytes)),
-            ("engine_store_hours", "Hours of monitors summed up", load(&self.hours_written)),
+            ("engine_store_summed_up", "Hours of monitors summed up", load(&self.hours_written)),
             ("engine_store_chunks_deleted", "Deleted for age or size", load(&self.chunks_deleted)),
             ("engine_store_damaged", "Rows set aside as damaged", load(&self.damaged)),
             ("engine_spool_errors", "Failed writes to the spool", load(&self.spool_errors)),

@@ -190,7 +190,8 @@ fn removed_monitors(transaction: &Transaction<'_>, before: i64) -> Result<usize,
 /// Deletes the oldest sums of hours that began before a time, as many as a step may.
 fn hours_before(transaction: &Transaction<'_>, before_ms: u64) -> Result<u64, StoreError> {
     let deleted = transaction.execute(
-        "DELETE FROM hour_sum WHERE id IN (SELECT id FROM hour_sum WHERE t0 < ?1 ORDER BY t0 LIMIT ?2)",
+        "DELETE FROM hour_sum WHERE id IN
+            (SELECT id FROM hour_sum WHERE t0 < ?1 ORDER BY t0 LIMIT ?2)",
         [signed(before_ms), DELETE_CHUNKS_MAX as i64],
     )?;
     Ok(deleted as u64)

@@ -122,8 +122,8 @@ fn above(
 }
 
 /// Calls `each` with what the head of a lane has of the monitors that are `wanted` above its
-/// states, in bounded pieces: a monitor may come several times, each on top of the time before. Must be in one transaction with the
-/// reading of the states.
+/// states, in bounded pieces: a monitor may come several times, each on top of the time before.
+/// Must be in one transaction with the reading of the states.
 pub(super) fn on_top(
     conn: &Connection,
     lane: u64,

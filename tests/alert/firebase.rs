@@ -122,8 +122,8 @@ fn a_telephone_gets_both_messages_under_a_token_that_the_account_has_signed_for(
             (other, _) => (404, String::new(), other.to_owned()),
         }
     });
-    let account = account(place.path(), &pem, &server.secure_url("/token"));
-    let spec = json!({"type": "firebase", "account": account, "api": server.secure_url("")});
+    let account = account(place.path(), &pem, &secure::url(&server, "/token"));
+    let spec = json!({"type": "firebase", "account": account, "api": secure::url(&server, "")});
     let spec = ChannelSpec::read(spec.as_object().unwrap()).unwrap();
     let roots = Roots::load(Some(&authority)).unwrap();
     let channel = Maker { env: &|_| None, roots, domain: None }.make(&spec).unwrap();

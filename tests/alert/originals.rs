@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 
 use cluster::Cluster;
@@ -213,4 +214,22 @@ fn after_a_kill_between_record_and_tell_an_engine_of_a_part_tells_of_its_own_row
     let told: Vec<_> =
         hook.requests().iter().map(|r| r.json()["service"]["monitor_id"].clone()).collect();
     assert_eq!(told, [20]);
+}
+
+#[test]
+fn a_channel_of_the_tables_is_tried_by_its_number() {
+    let (place, hook) = (tempfile::tempdir().unwrap(), Recorder::start());
+    let url = database(&hook);
+    let test = |channel: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_engine"));
+        command.args(["alert", "test", channel]).current_dir(place.path());
+        let said = command.env("DATABASE_URL", &url).output().unwrap();
+        (said.status.code(), String::from_utf8(said.stdout).unwrap())
+    };
+    let (code, text) = test("webhook:1");
+    assert_eq!(code, Some(0), "{text}");
+    assert!(text.starts_with("webhook:1: delivered in "), "{text}");
+    assert_eq!(hook.requests()[0].json()["metadata"]["webhook_name"], "Hook A");
+    assert_eq!(test("webhook:3").0, Some(1)); // It is deleted.
+    assert_eq!(hook.requests().len(), 1);
 }

@@ -39,7 +39,6 @@ fn text<'a>(value: &'a Value, name: &str, max: usize) -> Result<&'a str, String>
 }
 
 fn body(request: &Request) -> Result<Value, String> {
-    need(request.method == "POST", "method")?;
     need(request.header("content-type") == Some("application/json"), "content-type")?;
     serde_json::from_str(&request.body).map_err(|error| error.to_string())
 }
@@ -240,7 +239,7 @@ fn every_service_takes_an_outage_and_its_end_over_tls_after_it_was_away_and_aske
                 1 => (429, "Retry-After: 1\r\n".to_owned(), "{\"retry_after\":0.5}".to_owned()),
                 _ => read(request).unwrap_or_else(|wrong| (refuses, String::new(), wrong)),
             });
-        channels.push(channel(name, service, &server.secure_url(""), &roots));
+        channels.push(channel(name, service, &secure::url(&server, ""), &roots));
         servers.push((*name, server));
     }
     let alerts = start(place.path(), channels, &Memory::of(1));
@@ -277,7 +276,7 @@ fn who_keeps_incidents_opens_and_ends_one_under_the_same_key() {
         let server = Recorder::serving(Some(Arc::clone(&tls)), move |request, _| {
             read(request).unwrap_or_else(|wrong| (400, String::new(), wrong))
         });
-        (channel(name, service, &server.secure_url(""), &roots), server)
+        (channel(name, service, &secure::url(&server, ""), &roots), server)
     };
     let [(one, pagerduty), (two, opsgenie), (three, alertmanager)] =
         ["pagerduty", "opsgenie", "alertmanager"].map(begin);

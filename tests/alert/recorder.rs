@@ -11,7 +11,6 @@ use serde_json::Value;
 /// One request.
 #[derive(Clone, Debug)]
 pub struct Request {
-    pub method: String,
     pub path: String,
     pub headers: Vec<(String, String)>,
     pub body: String,
@@ -84,11 +83,6 @@ impl Recorder {
         format!("http://{}{path}", self.address)
     }
 
-    /// The address of one that speaks TLS.
-    pub fn secure_url(&self, path: &str) -> String {
-        format!("https://{}{path}", self.address)
-    }
-
     /// Every request so far.
     pub fn requests(&self) -> Vec<Request> {
         self.requests.lock().unwrap().clone()
@@ -127,9 +121,8 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
         let text = line.trim_end().to_owned();
         (!line.is_empty()).then_some(text)
     };
-    let first = next(reader)?;
-    let (method, path) = first.split_once(' ')?;
-    let (method, path) = (method.to_owned(), path.split(' ').next()?.to_owned());
+    // No channel asks for anything: what is no POST gets no answer.
+    let path = next(reader)?.strip_prefix("POST ")?.split(' ').next()?.to_owned();
     let mut headers = Vec::new();
     loop {
         let line = next(reader)?;
@@ -138,7 +131,7 @@ fn read(reader: &mut impl BufRead) -> Option<Request> {
             None => break,
         }
     }
-    let mut request = Request { method, path, headers, body: String::new() };
+    let mut request = Request { path, headers, body: String::new() };
     let length = request.header("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;

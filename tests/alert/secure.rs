@@ -7,6 +7,8 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use crate::recorder::Recorder;
+
 /// Settings of a server, and the file with the authority that its clients trust.
 pub fn server(folder: &Path) -> (Arc<ServerConfig>, PathBuf) {
     let mut params = CertificateParams::default();
@@ -27,4 +29,9 @@ pub fn server(folder: &Path) -> (Arc<ServerConfig>, PathBuf) {
         .with_single_cert(chain, key)
         .unwrap();
     (Arc::new(config), file)
+}
+
+/// The address of a server that speaks TLS.
+pub fn url(server: &Recorder, path: &str) -> String {
+    server.url(path).replacen("http:", "https:", 1)
 }

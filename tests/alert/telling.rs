@@ -158,6 +158,20 @@ fn an_absent_database_delays_an_alert_and_loses_none() {
 }
 
 #[test]
+fn an_outage_that_waited_in_the_spool_is_told_before_a_later_one_of_its_monitor() {
+    let (place, hook, memory) = (tempfile::tempdir().unwrap(), Recorder::start(), Memory::of(1));
+    memory.set_away(true);
+    let hooks = vec![channel(json!({"type": "webhook", "url": hook.url("/x")}))];
+    let alerts = start(place.path(), hooks, &memory);
+    alerts.teller().changes(vec![down(1, 5_000), up(1, 6_000)]);
+    alerts.teller().changes(vec![down(1, 1_000), up(1, 2_000)]);
+    memory.set_away(false);
+    eventually("all", || (hook.requests().len() == 4).then_some(()));
+    alerts.stop();
+    assert_eq!(hook.values("key"), ["1-1000-down", "1-1000-up", "1-5000-down", "1-5000-up"]);
+}
+
+#[test]
 fn reminders_follow_the_rule_and_only_after_a_further_failed_check() {
     let (place, hook, memory) = (tempfile::tempdir().unwrap(), Recorder::start(), Memory::of(1));
     let hooks = vec![channel(json!({"type": "webhook", "url": hook.url("/x"), "remind": "1s"}))];

@@ -47,8 +47,8 @@ fn very_many_rows_are_loaded_in_a_stream_with_bounded_memory() {
         assert_eq!(taken(), f64::from(rows));
         let (all, peak) = (begin.elapsed(), peak_bytes(engine.pid()));
         println!(
-            "{start} start with {rows} rows: first check after {first:.1?}, at {at_first} rows; all \
-             after {all:.1?}; {:.1} s of CPU, peak {} MB",
+            "{start} start with {rows} rows: first check after {first:.1?}, at {at_first} rows; \
+             all after {all:.1?}; {:.1} s of CPU, peak {} MB",
             cpu_seconds(engine.pid()),
             peak >> 20
         );

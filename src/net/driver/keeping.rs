@@ -65,17 +65,12 @@ impl Driver {
         };
         let wall = wall_millis() / 1_000;
         let found = self.keeping.connections.take(peer, |stream| stream.is_usable(wall));
-        let Some(stream) = found else { return false };
-        flight.stage = Stage::Streaming { stream, armed: None };
-        let Some(Stage::Streaming { stream, .. }) =
-            self.flights.get(place).map(|flight| &mut flight.stage)
-        else {
-            return false;
-        };
+        let Some(mut stream) = found else { return false };
         let (buffers, clock) = (&mut self.buffers, &self.clock);
         let progress = catch_unwind(AssertUnwindSafe(|| {
             stream.again(&http.url, &http.options, buffers, clock)
         }));
+        flight.stage = Stage::Streaming { stream, armed: None };
         self.on_progress(place, progress);
         true
     }
