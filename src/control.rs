@@ -247,9 +247,10 @@ async fn watch(
             Event::Stop => break,
             Event::Dump => control.histograms.dump_now(),
             Event::Tick => {
-                engine.turn()?;
+                engine.turn(&fleet.index())?;
                 if engine.takes_again() {
                     (control.reload)(engine);
+                    fleet.outdate();
                 }
                 control.histograms.turn();
                 if let Some(failure) = engine.failure() {

@@ -67,9 +67,12 @@ impl Tick {
 pub struct IdSet(HashMap<u64, u64>);
 
 impl IdSet {
-    /// Adds one.
-    pub fn insert(&mut self, id: MonitorId) {
-        *self.0.entry(id.0 / 64).or_default() |= 1 << (id.0 % 64);
+    /// Adds one; true where it was not there.
+    pub fn insert(&mut self, id: MonitorId) -> bool {
+        let (word, bit) = (self.0.entry(id.0 / 64).or_default(), 1 << (id.0 % 64));
+        let is_new = *word & bit == 0;
+        *word |= bit;
+        is_new
     }
 
     /// Takes one out.
@@ -105,7 +108,8 @@ mod tests {
     fn a_set_holds_what_was_put_in_and_not_taken_out() {
         let mut set = IdSet::default();
         let ids = [0, 1, 63, 64, 1_000_000, u64::MAX].map(MonitorId);
-        ids.into_iter().for_each(|id| set.insert(id));
+        assert!(ids.into_iter().all(|id| set.insert(id)));
+        assert!(!ids.into_iter().any(|id| set.insert(id)));
         set.remove(MonitorId(63));
         set.remove(MonitorId(65));
         let held = |id: &u64| set.contains(MonitorId(*id));

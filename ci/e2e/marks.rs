@@ -4,8 +4,9 @@ use std::fs;
 use std::net::{SocketAddr, TcpListener};
 
 use engine::clock::wall_millis;
+use nix::sys::signal::Signal;
 
-use crate::harness::{Engine, eventually};
+use crate::harness::{Engine, ask, eventually, monitors, named, text};
 use crate::recorder::Recorder;
 
 /// A port that takes connections or refuses them.
@@ -88,4 +89,62 @@ fn what_depends_on_something_down_or_is_in_maintenance_is_told_when_that_is_over
     assert!(wall_millis() >= ends_ms, "told before the end of the maintenance");
     engine.stop();
     assert_eq!(told(&hook).len(), 5, "{:?}", told(&hook));
+}
+
+#[test]
+fn a_monitor_added_over_the_api_is_in_a_window_of_the_file_and_behind_a_monitor_of_the_file() {
+    let place = tempfile::tempdir().unwrap();
+    let (data, file) = (place.path().join("data"), place.path().join("monitors.yaml"));
+    let hook = Recorder::start();
+    let mut router = Door::open();
+    let (url, target) = (hook.url("/"), router.address);
+    let write = |windows: &str| {
+        let content = format!(
+            "channels:\n  - {{name: hook, type: webhook, url: '{url}'}}\n\
+             monitors:\n  - {{name: router, type: tcp, target: '{target}', interval: 1s}}\n\
+             {windows}"
+        );
+        fs::write(&file, content).unwrap();
+    };
+    write(
+        "maintenance:\n  - {tags: [worked-on], from: 2020-01-01T00:00:00Z, to: 2120-01-01T00:00:00Z}\n",
+    );
+    let engine = Engine::with_config(&data, &file);
+    let address = engine.address().to_string();
+    let add = |row: &[&str]| {
+        let to = ["monitors", "add", "--listen", &address, "--data-dir", text(&data)];
+        let said = ask(&[&to[..], &["type=tcp", "interval=1s", "timeout=500ms"], row].concat());
+        assert_eq!(said.code, 0, "{said:?}");
+    };
+    add(&["name=lamp", "target=127.0.0.1:1", "tags=worked-on"]);
+    add(&["name=plain", "target=127.0.0.1:1"]);
+    add(&["name=shop", &format!("target={target}"), "depends_on=router"]);
+    let wait_mark = |name: &str, mark: &str| {
+        eventually(&format!("{name} {mark}"), || {
+            let monitors = monitors(&data);
+            let monitor = named(&monitors, name);
+            let is_marked = monitor["marks"] == serde_json::json!([mark]);
+            (is_marked && monitor["verdict"] == "down").then_some(())
+        });
+    };
+    wait_mark("lamp", "maintenance");
+    eventually("one is told", || (told(&hook) == ["down plain"]).then_some(()));
+    engine.wait_verdict("shop", "up");
+    engine.stop();
+
+    let engine = Engine::with_config(&data, &file);
+    wait_mark("lamp", "maintenance");
+    engine.wait_verdict("router", "up");
+    router.close();
+    wait_mark("shop", "unreachable");
+    eventually("what it depends on is told", || {
+        (told(&hook) == ["down plain", "down router"]).then_some(())
+    });
+    write("");
+    engine.signal(Signal::SIGHUP);
+    eventually("the one that was in maintenance", || {
+        (told(&hook) == ["down plain", "down router", "down lamp"]).then_some(())
+    });
+    engine.stop();
+    assert_eq!(told(&hook).len(), 3, "{:?}", told(&hook));
 }

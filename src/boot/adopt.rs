@@ -4,15 +4,13 @@
 //! checked while the last are read and no list of all of them is ever held. Nothing is written but
 //! for rows that can run no more, or can again.
 
-use std::collections::HashMap;
-
 use super::marking::Plan;
 use super::{Applied, Engine, EngineError};
 use crate::config::Entry;
 use crate::ids::MonitorId;
 use crate::limits::START_ROWS;
 use crate::monitor::Monitor;
-use crate::monitor::row::{Interner, MonitorRow};
+use crate::monitor::row::Interner;
 use crate::store::view::Written;
 use crate::store::{Read, StoreError};
 
@@ -53,8 +51,7 @@ impl Engine {
             applied.running += monitors.len();
             self.assign(monitors)
         })?;
-        let (plan, ids) = dependencies(reader, source, children)?;
-        self.mark(source, plan, &ids)?;
+        self.mark(source, Plan::of_names(children), &[])?;
         Ok(applied)
     }
 }
@@ -76,30 +73,4 @@ pub(super) fn pages<E: From<StoreError>>(
             None => return Ok(()),
         }
     }
-}
-
-/// Who depends on whom. Reads the names only where somebody depends on one.
-fn dependencies(
-    reader: &mut dyn Read,
-    source: &str,
-    children: Vec<(MonitorId, Vec<String>)>,
-) -> Result<(Plan, Vec<Option<MonitorId>>), StoreError> {
-    let names = children.iter().flat_map(|(_, parents)| parents);
-    let mut parents: HashMap<&str, Option<MonitorId>> =
-        names.map(|name| (name.as_str(), None)).collect();
-    if !parents.is_empty() {
-        pages(reader, source, |rows| {
-            for written in rows {
-                let row: MonitorRow = serde_json::from_str(&written.row_json).unwrap_or_default();
-                if let Some(id) = row.name.and_then(|name| parents.get_mut(name.as_str())) {
-                    *id = Some(written.id);
-                }
-            }
-            Ok::<(), StoreError>(())
-        })?;
-    }
-    let pairs = children.iter().flat_map(|(child, names)| {
-        names.iter().filter_map(|name| Some((*child, parents.get(name.as_str()).copied()??)))
-    });
-    Ok(Plan::of_pairs(pairs))
 }

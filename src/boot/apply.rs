@@ -72,6 +72,15 @@ impl Engine {
         Ok(applied)
     }
 
+    /// Takes the windows of maintenance of a file without monitors.
+    ///
+    /// # Errors
+    ///
+    /// The store has ended.
+    pub fn take_windows(&mut self, source: &str, loaded: &Loaded) -> Result<(), EngineError> {
+        self.mark(source, Plan::of(loaded), &[])
+    }
+
     /// Writes some entries and sends them to the shards.
     fn put(
         &mut self,
@@ -125,7 +134,9 @@ impl Engine {
         ids: &[Option<MonitorId>],
     ) -> Result<Vec<MonitorId>, StoreError> {
         let mut listed = IdSet::default();
-        ids.iter().flatten().for_each(|id| listed.insert(*id));
+        for id in ids.iter().flatten() {
+            listed.insert(*id);
+        }
         let readers = &self.readers;
         let find = || {
             let mut others = Vec::new();

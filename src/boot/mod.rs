@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use probes::ProbeSpec;
 
+use crate::api::v1::fleet::Index;
 use crate::clock::{Clock, wall_millis};
 use crate::config::guard::GuardPlan;
 use crate::guard::vantage::Vantage;
@@ -254,7 +255,10 @@ impl Engine {
     ///
     /// A shard has ended.
     pub fn upsert(&mut self, assigns: Vec<Assign>) -> Result<(), EngineError> {
-        assigns.iter().for_each(|assign| self.running.insert(assign.monitor.id));
+        let new = assigns.iter().filter(|assign| self.running.insert(assign.monitor.id)).count();
+        if new > 0 {
+            self.marking.arrived();
+        }
         self.shards.assign(assigns).map_err(|_| EngineError::ShardsDied)
     }
 
@@ -283,13 +287,13 @@ impl Engine {
 
     /// Marks the monitors whose window of maintenance begins or ends, and those behind something
     /// that went down or came up; checks at once what a monitor depends on that failed first. Call
-    /// it at least once a second.
+    /// it at least once a second, with the list of all monitors.
     ///
     /// # Errors
     ///
     /// A shard has ended.
-    pub fn turn(&mut self) -> Result<(), EngineError> {
-        for order in self.marking.turn(wall_millis()) {
+    pub fn turn(&mut self, index: &Arc<Index>) -> Result<(), EngineError> {
+        for order in self.marking.turn(wall_millis(), index, &self.running) {
             tracing::info!(
                 mark = order.mark.names().join(","),
                 on = order.on,

@@ -4,18 +4,22 @@
 //! puts the plan in, the store's thread what was found, the alerts' thread asks. A child is not
 //! told while something it depends on is down. Where the child failed first, its notice waits until
 //! all of that was checked since, which is asked for, and is good; and where that came back, until
-//! the child was checked since. Both waits have an end. Costs nothing where no monitor depends on
-//! another.
+//! the child was checked since. A monitor that is too new for the list in which marks are looked up
+//! is not told either. Every wait has an end. Costs nothing where no monitor depends on another.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::api::v1::fleet::Index;
 use crate::ids::MonitorId;
 use crate::limits::{ALERT_HELD_LOOK_MS, ALERT_KIN_WAIT_MS};
 use crate::sample::{CheckResult, SampleBatch, Verdict};
 
 /// Time until a wait for a check is looked at again, in milliseconds.
 const LOOK_MS: u64 = 1_000;
+
+/// Why nothing is told of a monitor before its marks are looked up.
+const NOT_KNOWN: &str = "marks not known yet";
 
 /// Why a monitor is not told of: the reason, and when to look again.
 pub type Against = (&'static str, u64);
@@ -30,6 +34,9 @@ struct Inner {
     parents: HashMap<MonitorId, Vec<MonitorId>>,
     kin: HashMap<MonitorId, Kin>,
     maintained: HashSet<MonitorId>,
+    /// The list of all monitors that marks are looked up in, and since when; `None` where none is
+    /// needed.
+    list: Option<(Arc<Index>, u64)>,
     /// The plan of this start is not known yet.
     starting: bool,
     /// What a child depends on that failed first: to be checked at once.
@@ -64,10 +71,13 @@ impl Standing {
     pub fn against(&self, id: MonitorId, opened_ms: u64, now_ms: u64) -> Option<Against> {
         let inner = self.inner();
         if inner.starting {
-            return Some(("marks not known yet", now_ms + LOOK_MS));
+            return Some((NOT_KNOWN, now_ms + LOOK_MS));
         }
         if inner.maintained.contains(&id) {
             return Some(("maintenance", now_ms + ALERT_HELD_LOOK_MS));
+        }
+        if inner.is_too_new(id, opened_ms, now_ms) {
+            return Some((NOT_KNOWN, now_ms + LOOK_MS));
         }
         inner.against_kin(id, opened_ms, now_ms)
     }
@@ -123,7 +133,7 @@ impl Standing {
         needed.into_iter().collect()
     }
 
-    /// What the store knew of some of them at the start.
+    /// What was known of some of them at the start.
     pub(super) fn seed(&self, known: impl Iterator<Item = (MonitorId, Verdict)>) {
         let mut inner = self.inner();
         known.for_each(|(id, verdict)| inner.see(id, verdict, 0));
@@ -142,9 +152,15 @@ impl Standing {
         std::mem::take(&mut self.inner().asked).into_iter().collect()
     }
 
-    /// Who is in a window of maintenance now.
-    pub(super) fn set_maintained(&self, maintained: &HashSet<MonitorId>) {
-        self.inner().maintained.clone_from(maintained);
+    /// Who is in a window of maintenance now; and the list of all monitors, where that or a
+    /// dependency was looked up in it, and since when it is looked at.
+    pub(super) fn set_maintained(
+        &self,
+        maintained: HashSet<MonitorId>,
+        list: Option<(Arc<Index>, u64)>,
+    ) {
+        let mut inner = self.inner();
+        (inner.maintained, inner.list) = (maintained, list);
     }
 
     /// Notes a look at the plan, and whether a mark was taken off.
@@ -179,6 +195,14 @@ impl Inner {
             let doubtful = above.filter(|(_, kin)| !kin.down && !kin.paused && kin.good_ms < at_ms);
             self.asked.extend(doubtful.map(|(id, _)| id));
         }
+    }
+
+    /// True where a monitor is not in the list yet: that is read every few seconds.
+    fn is_too_new(&self, id: MonitorId, opened_ms: u64, now_ms: u64) -> bool {
+        self.list.as_ref().is_some_and(|(index, since_ms)| {
+            let until_ms = opened_ms.max(*since_ms) + ALERT_KIN_WAIT_MS;
+            index.place(id).is_none() && now_ms < until_ms
+        })
     }
 
     fn against_kin(&self, id: MonitorId, opened_ms: u64, now_ms: u64) -> Option<Against> {

@@ -217,8 +217,9 @@ impl Filler<'_> {
         served.v1.status.set(&loaded.status_pages, &loaded.maintenance);
         served.v1.started = Arc::new(api_setup::started(&loaded.channels, settled)?);
         let is_table = matches!(origin, Origin::Table(_));
-        if !is_table {
-            log_applied(&engine.apply(SOURCE, loaded)?);
+        match is_table {
+            true => engine.take_windows(SOURCE, &loaded)?,
+            false => log_applied(&engine.apply(SOURCE, loaded)?),
         }
         let lacks_added = add(engine, &*served.v1.readers, interner)?;
         if !engine.is_away() {

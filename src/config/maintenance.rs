@@ -28,7 +28,7 @@ const DAY_MS: u64 = 24 * 3_600 * 1_000;
 /// A window of maintenance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Window {
-    /// Monitors with one of these tags.
+    /// Monitors with one of these tags, those that were added over the API too.
     pub tags: Vec<String>,
     /// And monitors with these names.
     pub monitors: Vec<String>,

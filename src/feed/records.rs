@@ -1,12 +1,15 @@
 //! What the engine's own tables say of the rows: where states hang, and why a row cannot run.
 //!
 //! Owns: the first `engine.state` of a row, which goes on from what the original knew (its last
-//! verdict and its counters), `engine.problem`, and the end of what is gone. Some thousand rows
-//! cost three statements.
+//! verdict and its counters), `engine.problem`, the end of marks of an earlier run and of what is
+//! gone. Some thousand rows cost three statements.
+
+use std::ops::RangeInclusive;
 
 use super::known::Step;
 use super::table::Table;
 use crate::ids::MonitorId;
+use crate::limits::FOREIGN_IDS_MAX;
 use crate::pg::{PgError, Session, Type};
 
 /// Writes down what a step changes.
@@ -84,7 +87,7 @@ async fn end(session: &Session, gone: &Vec<i64>, now_ms: u64) -> Result<(), PgEr
 pub async fn orphans(
     session: &Session,
     table: &Table,
-    range: &std::ops::RangeInclusive<MonitorId>,
+    range: &RangeInclusive<MonitorId>,
 ) -> Result<Vec<MonitorId>, PgError> {
     let sql = format!(
         "SELECT id FROM (SELECT monitor_id FROM engine.problem
@@ -94,15 +97,33 @@ pub async fn orphans(
              (SELECT 1 FROM {} row WHERE row.id = open.id AND row.deleted_at IS NULL)",
         table.name()
     );
-    let end = range.end().0.min(OWN_MONITORS_FROM - 1);
-    let (start, end) = (range.start().0.cast_signed(), end.cast_signed());
+    let (start, end) = rows_of(range);
     let rows = session.query(&sql, &[(&start, Type::INT8), (&end, Type::INT8)]).await?;
     let ids = rows.iter().map(|row| Ok(MonitorId(row.try_get::<_, i64>(0)?.cast_unsigned())));
     Ok(ids.collect::<Result<_, tokio_postgres::Error>>()?)
 }
 
-/// Monitors from files and the API have numbers from here on: the original's never come so far.
-const OWN_MONITORS_FROM: u64 = 1 << 40;
+/// Forgets the marks of a range before its rows run: what an earlier run saw says nothing about
+/// now. Those of other ranges are other engines'.
+///
+/// # Errors
+///
+/// As for [`write`].
+pub async fn forget_marks(
+    session: &Session,
+    range: &RangeInclusive<MonitorId>,
+) -> Result<(), PgError> {
+    let (start, end) = rows_of(range);
+    let sql = "DELETE FROM engine.mark WHERE monitor_id BETWEEN $1 AND $2";
+    session.execute(sql, &[(&start, Type::INT8), (&end, Type::INT8)]).await?;
+    Ok(())
+}
+
+/// The ends of a range, without monitors of the engine's own.
+fn rows_of(range: &RangeInclusive<MonitorId>) -> (i64, i64) {
+    let end = range.end().0.min(FOREIGN_IDS_MAX - 1);
+    (range.start().0.cast_signed(), end.cast_signed())
+}
 
 fn numbers(ids: impl Iterator<Item = MonitorId>) -> Vec<i64> {
     ids.map(|id| id.0.cast_signed()).collect()

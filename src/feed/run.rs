@@ -114,6 +114,9 @@ impl Feeder<'_> {
         self.counters.connected.store(1, Ordering::Relaxed);
         self.counters.listening.store(u64::from(line.told.is_some()), Ordering::Relaxed);
         self.find_range(&line).await?;
+        if self.known.is_empty() {
+            records::forget_marks(&line.session, &self.range).await?;
+        }
         self.sweep(&line).await?;
         let orphans = records::orphans(&line.session, &line.table, &self.range).await?;
         let gone = Step { gone: orphans, ..Step::default() };

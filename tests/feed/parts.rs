@@ -60,3 +60,21 @@ fn a_limit_is_the_first_part_and_a_part_can_be_of_it() {
     limited.stop();
     both.stop();
 }
+
+#[test]
+fn marks_of_an_earlier_run_go_with_the_start_of_the_part_and_those_of_other_parts_stay() {
+    let database = Database::new(Cluster::shared());
+    database.rows(6);
+    database.sql("INSERT INTO engine.mark SELECT n, 2, 1 FROM generate_series(1, 6) n");
+    // A monitor of the engine's own is forgotten with the start of a run.
+    database.sql("INSERT INTO engine.mark VALUES (1::bigint << 40, 2, 1)");
+    let one = part(&database, 1);
+    one.wait_checked("part 1", &[1, 2, 3]);
+    let left = "SELECT string_agg(monitor_id::text, ' ' ORDER BY monitor_id) FROM engine.mark";
+    assert_eq!(database.sql(left), "4 5 6 1099511627776");
+    let all = Plan::new(&database).start();
+    all.wait_checked("all", &[1, 2, 3, 4, 5, 6]);
+    assert_eq!(database.sql(left), "1099511627776");
+    one.stop();
+    all.stop();
+}

@@ -342,6 +342,15 @@ fn a_row_that_the_database_does_not_take_is_set_aside_and_the_others_are_recorde
 }
 
 #[test]
+fn a_run_begins_without_marks_of_the_engines_own_monitors_and_leaves_rows_to_who_takes_them() {
+    let backend = used();
+    let mut store = backend.store();
+    backend.psql(&format!("INSERT INTO engine.mark VALUES (7, 2, 1), ({FOREIGN_IDS_MAX}, 2, 1)"));
+    store.begin_run(T0).unwrap();
+    assert_eq!(backend.psql("SELECT monitor_id FROM engine.mark"), "7");
+}
+
+#[test]
 fn two_starters_race_and_a_newer_schema_is_refused() {
     let backend = Postgres::with_series();
     std::thread::scope(|scope| {

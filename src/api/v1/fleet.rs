@@ -8,7 +8,7 @@
 //! recorded, on the store's thread: one look-up and one store for each, no lock that a reader
 //! holds.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
@@ -190,6 +190,16 @@ impl Index {
         alike.find(|place| self.details.name(place.at) == name)
     }
 
+    /// The numbers of those with one of these tags.
+    pub fn tagged(&self, tags: &HashSet<&str>) -> impl Iterator<Item = MonitorId> {
+        let wanted: Vec<bool> = self.tags.iter().map(|tag| tags.contains(tag.as_str())).collect();
+        let is_wanted = |set: &Vec<u32>| set.iter().any(|tag| wanted[*tag as usize]);
+        let sets: Vec<bool> = self.tag_sets.iter().map(is_wanted).collect();
+        let looked_at = if sets.contains(&true) { self.len() } else { 0 };
+        let found = (0..looked_at).filter(move |at| sets[self.tag_set[*at] as usize]);
+        found.map(move |at| self.ids[at])
+    }
+
     /// The monitor at this place, below [`Index::len`].
     pub fn at(&self, at: usize) -> Place<'_> {
         Place { index: self, at }
@@ -348,7 +358,7 @@ impl Draft {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::ids::ShardId;
     use crate::sample::{Code, Marks, Transition};
@@ -434,12 +444,7 @@ pub(super) mod tests {
     }
 
     /// A monitor with this number, name, tags and verdict.
-    pub(in super::super) fn row(
-        id: u64,
-        name: &str,
-        tags: &[&str],
-        verdict: Verdict,
-    ) -> MonitorView {
+    pub(crate) fn row(id: u64, name: &str, tags: &[&str], verdict: Verdict) -> MonitorView {
         MonitorView {
             id: MonitorId(id),
             name: name.into(),
@@ -467,7 +472,7 @@ pub(super) mod tests {
     }
 
     /// The list of these rows.
-    pub(in super::super) fn fleet_of(rows: Vec<MonitorView>) -> Fleet {
+    pub(crate) fn fleet_of(rows: Vec<MonitorView>) -> Fleet {
         let fleet = Fleet::default();
         fleet.reload(&mut Rows(rows)).unwrap();
         fleet
@@ -500,6 +505,19 @@ pub(super) mod tests {
         assert_eq!((place.text(), place.rank()), ("m 0\n3.example:443", 0));
         assert_eq!(index.named("M 0").map(Place::id), Some(MonitorId(count)));
         assert!(index.named("m 0").is_none() && index.named("M").is_none());
+    }
+
+    #[test]
+    fn those_with_one_of_some_tags_are_found_once_each() {
+        let tagged = [&["a", "b"][..], &["c"], &["b"], &[], &["b", "a"]];
+        let rows = (1..).zip(tagged).map(|(id, tags)| row(id, "m", tags, Verdict::Up));
+        let index = fleet_of(rows.collect()).index();
+        let found = |tags: &[&str]| -> Vec<u64> {
+            index.tagged(&tags.iter().copied().collect()).map(|id| id.0).collect()
+        };
+        assert_eq!(found(&["a", "b"]), [1, 3, 5]);
+        assert_eq!(found(&["c", "nobody's"]), [2]);
+        assert_eq!((found(&[]), found(&["nobody's"])), (vec![], vec![]));
     }
 
     #[test]
