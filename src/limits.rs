@@ -207,8 +207,8 @@ pub const ALERT_KEEP_MS: u64 = 24 * 3_600_000;
 /// before that the mark is gone.
 pub const ALERT_HELD_LOOK_MS: u64 = 60_000;
 /// The notice of a monitor waits so long for the next check of what it depends on, and for its own
-/// after that came back, in milliseconds; then it is told as it stands. Two usual intervals. So long
-/// for the list of all monitors to have it, too, where its marks depend on that.
+/// after that came back, in milliseconds; then it is told as it stands. Two usual intervals. Where
+/// its marks depend on the list of all monitors, it waits so long to be in that, too.
 pub const ALERT_KIN_WAIT_MS: u64 = 120_000;
 /// Age at which changes are forgotten that were taken, in milliseconds: older than what a spool
 /// holds.

@@ -192,7 +192,7 @@ impl Store for PgStore {
 
     fn begin_run(&mut self, now_ms: u64) -> Result<RunId, StoreError> {
         self.runtime.block_on(self.link.transaction(async |work| {
-            // Rows of the original's table may be other engines': whoever takes them forgets theirs.
+            // Rows of the original's table may be another engine's: who takes them forgets theirs.
             let own = "DELETE FROM engine.mark WHERE monitor_id >= $1";
             work.session.execute(own, &[(&signed(FOREIGN_IDS_MAX), Type::INT8)]).await?;
             let sql = "INSERT INTO engine.run (started_ms) VALUES ($1) RETURNING id";
