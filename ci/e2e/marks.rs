@@ -106,9 +106,8 @@ fn a_monitor_added_over_the_api_is_in_a_window_of_the_file_and_behind_a_monitor_
         );
         fs::write(&file, content).unwrap();
     };
-    write(
-        "maintenance:\n  - {tags: [worked-on], from: 2020-01-01T00:00:00Z, to: 2120-01-01T00:00:00Z}\n",
-    );
+    let ever = "from: 2020-01-01T00:00:00Z, to: 2120-01-01T00:00:00Z";
+    write(&format!("maintenance:\n  - {{tags: [worked-on], {ever}}}\n"));
     let engine = Engine::with_config(&data, &file);
     let address = engine.address().to_string();
     let add = |row: &[&str]| {
