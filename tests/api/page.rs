@@ -117,7 +117,7 @@ async fn every_page_and_action_works_by_mouse_and_keyboard_in_light_dark_and_on_
 
 fn overview(browser: &Browser) {
     assert_eq!(browser.text(".hero .big"), "89.1 %");
-    assert!(browser.text(".hero").contains("107 of 120 monitors"));
+    assert!(browser.text(".hero").contains("107 of 120 known, 120 monitors"));
     assert_eq!(browser.run("return document.querySelectorAll('.map canvas').length"), 3);
     assert!(browser.text(".map-group").contains("checkout"));
     let rows = browser.run("return document.querySelectorAll('.list').length");

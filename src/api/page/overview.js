@@ -90,7 +90,7 @@ function heroParts({ monitors, up_percent, incidents_open }) {
       h("span", { class: "note" }, word === "down" ? (incidents_open === 1 ? "1 open incident" : `${count(incidents_open)} open incidents`) : word === "unknown" ? "our own trouble" : word === "pending" ? "not checked yet" : "not checked now"));
   return [
     h("div", {}, h("span", { class: "label" }, "Up now"), h("span", { class: "big" }, percent(up_percent)),
-      h("span", { class: "soft" }, `${count(monitors.up)} of ${count(monitors.total)} monitors`),
+      h("span", { class: "soft" }, `${count(monitors.up)} of ${count(monitors.up + monitors.down)} known, ${count(monitors.total)} monitors`),
       monitors.problems > 0 && h("span", {}, " · ", link("/monitors?problems=true", {}, `${count(monitors.problems)} cannot run`)), meter(monitors)),
     card("down", "Down"), card("unknown", "Unknown"), card("pending", "Pending"), card("paused", "Paused"),
   ];

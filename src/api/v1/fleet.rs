@@ -164,6 +164,11 @@ impl Index {
         &self.tags
     }
 
+    /// Which tags monitors have together, as numbers in [`Index::tags`].
+    pub fn tag_sets(&self) -> &[Vec<u32>] {
+        &self.tag_sets
+    }
+
     /// All monitors by number.
     pub fn places(&self) -> impl Iterator<Item = Place<'_>> {
         (0..self.len()).map(|at| Place { index: self, at })
@@ -272,9 +277,14 @@ impl<'a> Place<'a> {
         self.index.problems[self.at]
     }
 
+    /// The number of its tags in [`Index::tag_sets`].
+    pub fn tag_set(self) -> usize {
+        self.index.tag_set[self.at] as usize
+    }
+
     /// The numbers of its tags in [`Index::tags`], in the order as written.
     pub fn tags(self) -> &'a [u32] {
-        &self.index.tag_sets[self.index.tag_set[self.at] as usize]
+        &self.index.tag_sets[self.tag_set()]
     }
 
     /// Its name in lower case.

@@ -6,7 +6,6 @@
 //! blackbox_exporter. The text is made in pieces while it is sent, so a scrape of any number of
 //! monitors holds one piece and the list of places: 4 bytes a monitor.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
@@ -184,19 +183,28 @@ impl Pieces {
     }
 }
 
-/// Monitors by type and by tag.
+/// Monitors by type and by tag. Counts by what monitors share, so a monitor costs two additions.
 fn groups(text: &mut Text, index: &Index) {
-    let verdict = |place: &Place<'_>| place.verdict() as usize;
-    let mut by_kind: BTreeMap<Kind, [u64; Verdict::ALL.len()]> = BTreeMap::new();
-    let mut by_tag = vec![[0_u64; Verdict::ALL.len()]; index.tags().len()];
+    type Counts = [u64; Verdict::ALL.len()];
+    let mut by_kind = [Counts::default(); Kind::ALL.len()];
+    let mut by_set = vec![Counts::default(); index.tag_sets().len()];
     for place in index.places() {
+        let verdict = place.verdict() as usize;
         if let Some(kind) = place.kind() {
-            by_kind.entry(kind).or_default()[verdict(&place)] += 1;
+            by_kind[kind as usize][verdict] += 1;
         }
-        place.tags().iter().for_each(|tag| by_tag[*tag as usize][verdict(&place)] += 1);
+        by_set[place.tag_set()][verdict] += 1;
+    }
+    let mut by_tag = vec![Counts::default(); index.tags().len()];
+    for (set, counts) in index.tag_sets().iter().zip(&by_set) {
+        for tag in set {
+            let sums = by_tag[*tag as usize].iter_mut();
+            sums.zip(counts).for_each(|(sum, count)| *sum += count);
+        }
     }
     text.family("engine_type_monitors", "Monitors by type and verdict", Sort::Gauge);
-    for (kind, counts) in &by_kind {
+    let some = |counts: &Counts| counts.iter().any(|count| *count > 0);
+    for (kind, counts) in Kind::ALL.iter().zip(&by_kind).filter(|(_, counts)| some(counts)) {
         counted(text, ("type", kind.name()), counts);
     }
     let mut tags: Vec<_> = index.tags().iter().zip(&by_tag).collect();
@@ -222,10 +230,12 @@ fn worth_showing(index: &Index, now_ms: u64) -> (Vec<u32>, usize) {
     let recent_ms = now_ms.saturating_sub(METRICS_RECENT_MS);
     let recent: Vec<bool> =
         index.details().latest().iter().map(|latest| latest.changed_ms >= recent_ms).collect();
+    let starred: Vec<bool> =
+        index.tag_sets().iter().map(|set| star.is_some_and(|star| set.contains(&star))).collect();
     let worth = |place: &Place<'_>| {
         matches!(place.verdict(), Verdict::Down | Verdict::Unknown)
             || recent[place.at()]
-            || star.is_some_and(|star| place.tags().contains(&star))
+            || starred[place.tag_set()]
     };
     let mut places: Vec<u32> =
         index.places().filter(worth).map(|place| place.at() as u32).collect();
