@@ -3,7 +3,7 @@
 //! Owns: what is summed up, and the stored form. An [`Hour`] has counts and a histogram of good
 //! answers whose buckets are pairs of those of `metrics::buckets`, so it is right within 1.6 % and
 //! hours add up without any further loss, in any order. The hours of 128 monitors share a blob of
-//! columns, see [`pack`]: at an interval of 60 s 12 bytes for a monitor and hour, measured in
+//! columns, see `pack`: at an interval of 60 s 12 bytes for a monitor and hour, measured in
 //! `tests/store/hours.rs`. The statements are each backend's own.
 
 use std::collections::BTreeMap;
