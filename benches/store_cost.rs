@@ -60,10 +60,10 @@ fn main() {
 
     let rows: Vec<NewMonitor> = (0..monitors).map(row).collect();
     let (mut sync, mut load) = (Spent::default(), Spent::default());
-    sync.of(|| store.sync_monitors("bench", &rows).unwrap());
+    sync.of(|| store.edit_monitors("bench", &rows, &[]).unwrap());
     sync.print("sync", monitors);
     let mut again = Spent::default();
-    again.of(|| store.sync_monitors("bench", &rows).unwrap());
+    again.of(|| store.edit_monitors("bench", &rows, &[]).unwrap());
     again.print("equal", monitors);
     drop(rows);
 

@@ -46,9 +46,6 @@ struct Script {
 }
 
 impl Store for Script {
-    fn sync_monitors(&mut self, _: &str, _: &[NewMonitor]) -> Result<SyncReport, StoreError> {
-        Ok(SyncReport::default())
-    }
     fn edit_monitors(
         &mut self,
         _: &str,
@@ -56,6 +53,9 @@ impl Store for Script {
         _: &[MonitorId],
     ) -> Result<SyncReport, StoreError> {
         Ok(SyncReport::default())
+    }
+    fn monitors_of(&mut self, _: &str) -> Result<Vec<MonitorId>, StoreError> {
+        Ok(Vec::new())
     }
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
         Ok(HashMap::from([(MonitorId(1), State::default())]))

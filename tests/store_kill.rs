@@ -188,7 +188,7 @@ fn record_until_killed(place: &str, first: u64) -> ! {
 /// Makes sure of the monitors; gives their numbers, which are without a gap.
 fn begin(store: &mut dyn Store, first: bool) -> Vec<MonitorId> {
     let rows: Vec<NewMonitor> = (0..MONITORS).map(monitor).collect();
-    let ids = store.sync_monitors("kill", &rows).unwrap().ids;
+    let ids = store.edit_monitors("kill", &rows, &[]).unwrap().ids;
     if first {
         store.begin_run(T0).unwrap();
     }

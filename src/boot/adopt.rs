@@ -11,8 +11,8 @@ use crate::ids::MonitorId;
 use crate::limits::START_ROWS;
 use crate::monitor::Monitor;
 use crate::monitor::row::Interner;
+use crate::store::Read;
 use crate::store::view::Written;
-use crate::store::{Read, StoreError};
 
 impl Engine {
     /// Runs the monitors of `source` that the store has. A row that this version cannot read is
@@ -57,11 +57,11 @@ impl Engine {
 }
 
 /// Calls `each` with the rows of a source, page by page.
-pub(super) fn pages<E: From<StoreError>>(
+fn pages(
     reader: &mut dyn Read,
     source: &str,
-    mut each: impl FnMut(Vec<Written>) -> Result<(), E>,
-) -> Result<(), E> {
+    mut each: impl FnMut(Vec<Written>) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
     let mut from = MonitorId(0);
     loop {
         let mut rows = reader.written(from, START_ROWS)?;

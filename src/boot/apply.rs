@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
-use super::adopt::pages;
 use super::marking::Plan;
 use super::{Applied, Engine, EngineError};
 use crate::config::{Entry, Loaded};
@@ -126,8 +125,7 @@ impl Engine {
         self.assign(monitors)
     }
 
-    /// The monitors of the source that are not among these. On a thread of its own: a reader may
-    /// not wait on the one that serves the API, which a reload is made on.
+    /// The monitors of the source that are not among these.
     fn others(
         &self,
         source: &str,
@@ -137,18 +135,9 @@ impl Engine {
         for id in ids.iter().flatten() {
             listed.insert(*id);
         }
-        let readers = &self.readers;
-        let find = || {
-            let mut others = Vec::new();
-            pages(&mut *readers.open()?, source, |rows| {
-                let gone = rows.iter().map(|row| row.id).filter(|id| !listed.contains(*id));
-                others.extend(gone);
-                Ok::<(), StoreError>(())
-            })?;
-            Ok(others)
-        };
-        std::thread::scope(|scope| scope.spawn(find).join())
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        let mut others = self.handle.monitors_of(source)?;
+        others.retain(|id| !listed.contains(*id));
+        Ok(others)
     }
 
     /// The row to be stored, and the monitor where it can run, still without its number.

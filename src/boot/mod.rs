@@ -29,7 +29,7 @@ use crate::net::resolve::{ConfigUnreadable, ResolverConfig};
 use crate::net::trust::{Trust, TrustError};
 use crate::sample::Transition;
 use crate::store::spool::Spool;
-use crate::store::{OpenReader, Retention, StoreCounters, StoreError, StoreHandle, StoreThread};
+use crate::store::{Retention, StoreCounters, StoreError, StoreHandle, StoreThread};
 
 mod adopt;
 
@@ -133,7 +133,6 @@ pub struct Engine {
     trust: Trust,
     /// What runs: the state of these is with their shards.
     running: IdSet,
-    readers: Arc<dyn OpenReader>,
     marking: Marking,
     /// When what could only be done in part without the database is to be done again.
     again_at: Option<Instant>,
@@ -186,7 +185,6 @@ impl Engine {
             counters,
             trust,
             running: IdSet::default(),
-            readers: options.backend.readers(&options.data_dir),
             again_at: None,
             on_removed: Vec::new(),
         })

@@ -46,6 +46,16 @@ impl StoreHandle {
         self.ask(|reply| ToStore::Edit { source, rows, gone, reply })
     }
 
+    /// The monitors of a source; see [`super::Store::monitors_of`].
+    ///
+    /// # Errors
+    ///
+    /// The database's, or `Ended`.
+    pub fn monitors_of(&self, source: &str) -> Result<Vec<MonitorId>, StoreError> {
+        let source = source.to_owned();
+        self.ask(|reply| ToStore::Of { source, reply })
+    }
+
     /// The last known states of these monitors, or of all.
     ///
     /// # Errors

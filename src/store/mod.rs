@@ -115,32 +115,27 @@ fn folded(number: u64) -> u64 {
 /// Every method is one transaction, or several bounded ones where it says so: after an error
 /// nothing of the failed one is there, and the call may be repeated.
 pub trait Store: Send {
-    /// Makes the monitors of `source` exactly these, keyed by name: new names get an id, known
-    /// ones keep theirs (removed ones too, when they come back), equal rows are not rewritten,
-    /// and those no longer there are marked removed; their history stays.
+    /// Changes some monitors of `source` and leaves its others. `rows` are keyed by name: new names
+    /// get an id, known ones keep theirs (removed ones too, when they come back), and equal rows
+    /// are not rewritten. Those of `gone` that are its own are marked removed; their history stays.
     ///
     /// # Errors
     ///
     /// Only the database's. A name that is there twice, or that another source holds, is refused
     /// in the report and nothing else is affected.
-    fn sync_monitors(
-        &mut self,
-        source: &str,
-        rows: &[NewMonitor],
-    ) -> Result<SyncReport, StoreError>;
-
-    /// Changes some monitors of `source` and leaves its others: `rows` are added or changed as
-    /// [`Store::sync_monitors`] does, those of `gone` that are its own are marked removed.
-    ///
-    /// # Errors
-    ///
-    /// As [`Store::sync_monitors`].
     fn edit_monitors(
         &mut self,
         source: &str,
         rows: &[NewMonitor],
         gone: &[MonitorId],
     ) -> Result<SyncReport, StoreError>;
+
+    /// The monitors of `source` that are not removed, by number.
+    ///
+    /// # Errors
+    ///
+    /// Only the database's.
+    fn monitors_of(&mut self, source: &str) -> Result<Vec<MonitorId>, StoreError>;
 
     /// The last known state of every monitor that is not removed.
     ///
@@ -270,7 +265,7 @@ impl NewMonitor {
     }
 }
 
-/// What [`Store::sync_monitors`] did.
+/// What [`Store::edit_monitors`] did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SyncReport {
     /// The id of each row, in order; `None` for a refused one.

@@ -91,17 +91,6 @@ impl SqliteStore {
 }
 
 impl Store for SqliteStore {
-    fn sync_monitors(
-        &mut self,
-        source: &str,
-        rows: &[NewMonitor],
-    ) -> Result<SyncReport, StoreError> {
-        let transaction = begin(&mut self.conn)?;
-        let report = sync::apply(&transaction, source, rows, wall_millis())?;
-        transaction.commit()?;
-        Ok(report)
-    }
-
     fn edit_monitors(
         &mut self,
         source: &str,
@@ -112,6 +101,10 @@ impl Store for SqliteStore {
         let report = sync::edit(&transaction, source, rows, gone, wall_millis())?;
         transaction.commit()?;
         Ok(report)
+    }
+
+    fn monitors_of(&mut self, source: &str) -> Result<Vec<MonitorId>, StoreError> {
+        sync::of_source(&self.conn, source)
     }
 
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {

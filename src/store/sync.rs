@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use rusqlite::{OptionalExtension, Row, Transaction, params};
+use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
 use super::{NewMonitor, RefusedRow, StoreError, SyncReport, signed, unsigned};
 use crate::ids::MonitorId;
@@ -24,21 +24,6 @@ enum Applied {
     Changed(i64),
     Equal(i64),
     Refused(String),
-}
-
-/// Applies the rows within a transaction; see [`super::Store::sync_monitors`].
-pub(super) fn apply(
-    transaction: &Transaction<'_>,
-    source: &str,
-    rows: &[NewMonitor],
-    now_ms: u64,
-) -> Result<SyncReport, StoreError> {
-    let mut report = put(transaction, source, rows, now_ms)?;
-    let seen: HashSet<MonitorId> = report.ids.iter().flatten().copied().collect();
-    let mut others = of_source(transaction, source)?;
-    others.retain(|id| !seen.contains(id));
-    report.removed = remove(transaction, source, &others, now_ms)?;
-    Ok(report)
 }
 
 /// Applies some rows and removals; see [`super::Store::edit_monitors`].
@@ -207,8 +192,8 @@ fn update(
 }
 
 /// The monitors of the source that are not removed, by number.
-fn of_source(transaction: &Transaction<'_>, source: &str) -> Result<Vec<MonitorId>, StoreError> {
-    let mut statement = transaction.prepare_cached(
+pub(super) fn of_source(conn: &Connection, source: &str) -> Result<Vec<MonitorId>, StoreError> {
+    let mut statement = conn.prepare_cached(
         "SELECT id FROM monitor WHERE source = ?1 AND removed_ms IS NULL ORDER BY id",
     )?;
     let ids = statement.query_map([source], |row| Ok(MonitorId(unsigned(row.get(0)?))))?;

@@ -50,7 +50,7 @@ pub enum ToStore {
     Put {
         /// Which file or API they are from.
         source: String,
-        /// All of its monitors.
+        /// Those to add or change.
         rows: Vec<NewMonitor>,
         /// Gets the report.
         reply: Sender<Result<SyncReport, StoreError>>,
@@ -65,6 +65,13 @@ pub enum ToStore {
         gone: Vec<MonitorId>,
         /// Gets the report.
         reply: Sender<Result<SyncReport, StoreError>>,
+    },
+    /// Give the monitors of a source; see [`Store::monitors_of`].
+    Of {
+        /// Which file or API they are from.
+        source: String,
+        /// Gets them.
+        reply: Sender<Result<Vec<MonitorId>, StoreError>>,
     },
     /// Give the last known states; see [`Store::load_states`].
     States {
@@ -374,6 +381,9 @@ impl Writer {
             }
             ToStore::Edit { source, rows, gone, reply } => {
                 let _ = reply.send(self.store.edit_monitors(&source, &rows, &gone));
+            }
+            ToStore::Of { source, reply } => {
+                let _ = reply.send(self.store.monitors_of(&source));
             }
             ToStore::States { of, reply } => {
                 let states = self.states(of.as_deref());

@@ -169,7 +169,7 @@ impl Api {
     ) -> Api {
         let mut sqlite = Box::new(SqliteStore::open(place.path(), Retention::default()).unwrap());
         let store = &mut sqlite;
-        store.sync_monitors("file", monitors).unwrap();
+        store.edit_monitors("file", monitors, &[]).unwrap();
         let run = store.begin_run(NOW).unwrap();
         store.append(run, samples).unwrap();
         store.end_run(run, NOW).unwrap();

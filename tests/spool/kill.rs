@@ -46,7 +46,7 @@ fn kill_at_any_moment_loses_nothing_and_repeats_nothing() {
         interval_ms: 1_000,
         paused: false,
     };
-    let report = store.sync_monitors("kill", &[monitor]).unwrap();
+    let report = store.edit_monitors("kill", &[monitor], &[]).unwrap();
     assert_eq!(report.ids, [Some(MonitorId(1))]);
     drop(store);
 

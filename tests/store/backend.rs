@@ -1,5 +1,6 @@
 //! The backends under test, and samples to fill them with.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -14,7 +15,7 @@ use engine::sample::{CheckResult, Code, Sample, SampleBatch, Verdict, Words};
 use engine::store::view::{Range, ResultView};
 use engine::store::{
     NewMonitor, OpenReader, PgServer, PgStore, Read, Retention, SqliteReader, SqliteStore, Store,
-    StoreError,
+    StoreError, SyncReport,
 };
 use probes::{Failure, Timings};
 use tempfile::TempDir;
@@ -35,6 +36,30 @@ pub trait Backend {
 
     fn store(&self) -> Box<dyn Store> {
         self.store_keeping(Retention::default())
+    }
+}
+
+/// Makes the monitors of a source exactly these, as a start with a file does.
+pub trait SyncMonitors {
+    fn sync_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+    ) -> Result<SyncReport, StoreError>;
+}
+
+impl<S: Store + ?Sized> SyncMonitors for S {
+    fn sync_monitors(
+        &mut self,
+        source: &str,
+        rows: &[NewMonitor],
+    ) -> Result<SyncReport, StoreError> {
+        let mut report = self.edit_monitors(source, rows, &[])?;
+        let listed: HashSet<MonitorId> = report.ids.iter().flatten().copied().collect();
+        let mut gone = self.monitors_of(source)?;
+        gone.retain(|id| !listed.contains(id));
+        report.removed = self.edit_monitors(source, &[], &gone)?.removed;
+        Ok(report)
     }
 }
 

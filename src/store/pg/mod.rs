@@ -147,18 +147,6 @@ impl Drop for PgStore {
 }
 
 impl Store for PgStore {
-    fn sync_monitors(
-        &mut self,
-        source: &str,
-        rows: &[NewMonitor],
-    ) -> Result<SyncReport, StoreError> {
-        let now_ms = wall_millis();
-        self.runtime.block_on(
-            self.link
-                .transaction(async |work| sync::apply(work.session, source, rows, now_ms).await),
-        )
-    }
-
     fn edit_monitors(
         &mut self,
         source: &str,
@@ -170,6 +158,12 @@ impl Store for PgStore {
             self.link.transaction(async |work| {
                 sync::edit(work.session, source, rows, gone, now_ms).await
             }),
+        )
+    }
+
+    fn monitors_of(&mut self, source: &str) -> Result<Vec<MonitorId>, StoreError> {
+        self.runtime.block_on(
+            self.link.transaction(async |work| sync::of_source(work.session, source).await),
         )
     }
 

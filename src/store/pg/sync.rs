@@ -121,21 +121,14 @@ impl Writes {
     }
 }
 
-/// Applies the rows within a transaction; see [`super::super::Store::sync_monitors`].
-pub(super) async fn apply(
+/// The monitors of a source that are not removed, by number.
+pub(super) async fn of_source(
     session: &Session,
     source: &str,
-    rows: &[NewMonitor],
-    now_ms: u64,
-) -> Result<SyncReport, StoreError> {
-    let mut report = put(session, source, rows, now_ms).await?;
-    let seen: HashSet<MonitorId> = report.ids.iter().flatten().copied().collect();
+) -> Result<Vec<MonitorId>, StoreError> {
     let sql = "SELECT id FROM engine.monitor WHERE source = $1 AND removed_ms IS NULL ORDER BY id";
     let known = session.query(sql, &[(&source, Type::TEXT)]).await?;
-    let known = known.iter().map(|row| MonitorId(unsigned(row.get(0))));
-    let gone: Vec<MonitorId> = known.filter(|id| !seen.contains(id)).collect();
-    report.removed = remove(session, source, &gone, now_ms).await?;
-    Ok(report)
+    Ok(known.iter().map(|row| MonitorId(unsigned(row.get(0)))).collect())
 }
 
 /// Applies some rows and removals; see [`super::super::Store::edit_monitors`].

@@ -35,13 +35,6 @@ impl Limited {
 }
 
 impl Store for Limited {
-    fn sync_monitors(
-        &mut self,
-        source: &str,
-        rows: &[NewMonitor],
-    ) -> Result<SyncReport, StoreError> {
-        self.store().sync_monitors(source, rows)
-    }
     fn edit_monitors(
         &mut self,
         source: &str,
@@ -49,6 +42,9 @@ impl Store for Limited {
         gone: &[MonitorId],
     ) -> Result<SyncReport, StoreError> {
         self.store().edit_monitors(source, rows, gone)
+    }
+    fn monitors_of(&mut self, source: &str) -> Result<Vec<MonitorId>, StoreError> {
+        self.store().monitors_of(source)
     }
     fn load_states(&mut self) -> Result<HashMap<MonitorId, State>, StoreError> {
         self.store().load_states()
