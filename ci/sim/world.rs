@@ -4,8 +4,7 @@
 //! engine makes of it. After every step the ledger must balance; every transition to down is
 //! compared with the truth when it comes.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,7 +12,7 @@ use std::sync::Arc;
 use engine::attempt::Attempt;
 use engine::fault::Fault;
 use engine::guard::judge::{Evidence, Judge};
-use engine::guard::vantage::{Standing, Tally, Vantage};
+use engine::guard::vantage::{Standing, Vantage};
 use engine::ids::{MonitorId, ShardId, SlotRef, Tick};
 use engine::messages::{Assign, Command};
 use engine::monitor::{Kind, Monitor, Preset, State, Timing};
@@ -57,7 +56,7 @@ pub struct Told {
     pub checks: u64,
     pub isolations: Vec<u64>,
     pub ends: Vec<u64>,
-    /// When each monitor went down, and whether its target truly was.
+    /// When each monitor went down.
     pub downs: BTreeMap<u64, Vec<u64>>,
     pub false_downs: Vec<(u64, u64)>,
     /// Latest start of a monitor without outage, in milliseconds.
@@ -76,9 +75,8 @@ pub struct World {
     trusted_from: u64,
     round: u64,
     now: u64,
-    in_flight: BinaryHeap<Reverse<(u64, u64, u64)>>,
-    attempts: Vec<Option<(SlotRef, Attempt)>>,
-    free: Vec<u64>,
+    /// By when they end and whose they are.
+    in_flight: BTreeMap<(u64, u64), (SlotRef, Attempt)>,
     told: Told,
 }
 
@@ -122,9 +120,7 @@ impl World {
             trusted_from: 0,
             round: 0,
             now: 0,
-            in_flight: BinaryHeap::new(),
-            attempts: Vec::new(),
-            free: Vec::new(),
+            in_flight: BTreeMap::new(),
             told: Told::default(),
             plan,
         };
@@ -188,7 +184,7 @@ impl World {
         let evidence = Evidence {
             canaries: silent,
             no_way_out: self.plan.route_too && self.lost(self.now, self.now),
-            tally: Tally { ..self.vantage.tally() },
+            tally: self.vantage.tally(),
         };
         if self.judge.round(evidence, self.now * 10) {
             if self.judge.standing() == Standing::Isolated {
@@ -210,12 +206,8 @@ impl World {
         self.shard.start_due(room, now, |at, monitor, _| started.push((at, monitor.id.0)));
         for (at, id) in started {
             let (lasts, attempt) = self.attempt(id);
-            let place = self.free.pop().unwrap_or_else(|| {
-                self.attempts.push(None);
-                self.attempts.len() as u64 - 1
-            });
-            self.attempts[place as usize] = Some((at, attempt));
-            self.in_flight.push(Reverse((self.now + lasts, place, id)));
+            let other = self.in_flight.insert((self.now + lasts, id), (at, attempt));
+            assert!(other.is_none(), "two probes of one check in flight");
         }
     }
 
@@ -256,12 +248,10 @@ impl World {
     }
 
     fn end(&mut self, now: Now) {
-        while let Some(&Reverse((ends, place, _))) = self.in_flight.peek()
-            && ends <= self.now
+        while let Some(first) = self.in_flight.first_entry()
+            && first.key().0 <= self.now
         {
-            self.in_flight.pop();
-            self.free.push(place);
-            let Some((at, attempt)) = self.attempts[place as usize].take() else { continue };
+            let (at, attempt) = first.remove();
             self.shard.on_attempt(at, attempt, now);
         }
     }
