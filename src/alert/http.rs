@@ -5,7 +5,6 @@
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +20,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 use crate::limits::{ALERT_ANSWER_BYTES_MAX, ALERT_RETRY_AFTER_MS_MAX};
+use crate::net::egress::is_refused;
 
 /// Why a notice was not delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -230,62 +230,9 @@ impl Resolver for Egress {
     }
 }
 
-/// True for an address that nothing is sent to.
-pub fn is_refused(address: IpAddr) -> bool {
-    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
-    match address.to_canonical() {
-        IpAddr::V4(v4) => refused_v4(v4),
-        IpAddr::V6(v6) => {
-            let [a, b, c, ..] = v6.segments();
-            let embedded = |high: u16, low: u16| {
-                let [one, two] = high.to_be_bytes();
-                let [three, four] = low.to_be_bytes();
-                refused_v4(Ipv4Addr::new(one, two, three, four))
-            };
-            let last = v6.segments();
-            v6.is_unspecified()
-                || v6.is_multicast()
-                || a & 0xffc0 == 0xfe80
-                || v6 == METADATA
-                || (a == 0x2002 && embedded(b, c))
-                || (a == 0x64 && b == 0xff9b && embedded(last[6], last[7]))
-        }
-    }
-}
-
-fn refused_v4(address: Ipv4Addr) -> bool {
-    address.octets()[0] == 0
-        || address.is_link_local()
-        || address.is_multicast()
-        || address.is_broadcast()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_of_metadata_and_of_no_single_host_are_refused_in_every_spelling() {
-        for address in [
-            "169.254.169.254",
-            "::ffff:169.254.169.254",
-            "64:ff9b::a9fe:a9fe",
-            "2002:a9fe:a9fe::1",
-            "fe80::1",
-            "fd00:ec2::254",
-            "0.0.0.0",
-            "0.1.2.3",
-            "::",
-            "224.0.0.1",
-            "ff02::1",
-            "255.255.255.255",
-        ] {
-            assert!(is_refused(address.parse().unwrap()), "{address}");
-        }
-        for address in ["127.0.0.1", "10.0.0.1", "::1", "fd12::1", "192.0.2.1", "2001:db8::1"] {
-            assert!(!is_refused(address.parse().unwrap()), "{address}");
-        }
-    }
 
     #[test]
     fn an_answer_says_whether_to_try_again() {

@@ -4,8 +4,7 @@
 //! resolved and at each redirect, so a name cannot lead where its address may not. Nothing is
 //! read or resolved here.
 
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
 /// A network such as `10.0.0.0/8`, or one address.
@@ -47,17 +46,11 @@ impl FromStr for Network {
     }
 }
 
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.start, self.bits)
-    }
-}
-
 /// Where checks may go.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Egress {
     /// Everywhere but to this host, to its links and to groups: not to loopback, link-local
-    /// (cloud metadata among them), multicast and unspecified addresses.
+    /// (cloud metadata among them), multicast and unspecified addresses, in no spelling.
     #[default]
     Public,
     /// To these networks only.
@@ -71,19 +64,40 @@ impl Egress {
         let ip = ip.to_canonical();
         match self {
             Egress::Only(networks) => networks.iter().any(|network| network.holds(ip)),
-            Egress::Public => match ip {
-                IpAddr::V4(v4) => {
-                    let this_network = v4.octets()[0] == 0;
-                    let group = v4.is_multicast() || v4 == Ipv4Addr::BROADCAST;
-                    !(this_network || group || v4.is_loopback() || v4.is_link_local())
-                }
-                IpAddr::V6(v6) => {
-                    let group = v6.is_multicast() || v6.is_unspecified();
-                    !(group || v6.is_loopback() || v6.is_unicast_link_local())
-                }
-            },
+            Egress::Public => !(ip.is_loopback() || is_refused(ip)),
         }
     }
+}
+
+/// True for an address that nothing may be sent to: of links, groups and cloud metadata, in every
+/// spelling.
+pub fn is_refused(address: IpAddr) -> bool {
+    const METADATA: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+    match address.to_canonical() {
+        IpAddr::V4(v4) => refused_v4(v4),
+        IpAddr::V6(v6) => {
+            let [a, b, c, ..] = v6.segments();
+            let embedded = |high: u16, low: u16| {
+                let [one, two] = high.to_be_bytes();
+                let [three, four] = low.to_be_bytes();
+                refused_v4(Ipv4Addr::new(one, two, three, four))
+            };
+            let last = v6.segments();
+            v6.is_unspecified()
+                || v6.is_multicast()
+                || a & 0xffc0 == 0xfe80
+                || v6 == METADATA
+                || (a == 0x2002 && embedded(b, c))
+                || (a == 0x64 && b == 0xff9b && embedded(last[6], last[7]))
+        }
+    }
+}
+
+fn refused_v4(address: Ipv4Addr) -> bool {
+    address.octets()[0] == 0
+        || address.is_link_local()
+        || address.is_multicast()
+        || address.is_broadcast()
 }
 
 #[cfg(test)]
@@ -92,6 +106,29 @@ mod tests {
 
     fn allows(egress: &Egress, ip: &str) -> bool {
         egress.allows(ip.parse().unwrap())
+    }
+
+    #[test]
+    fn addresses_of_metadata_and_of_no_single_host_are_refused_in_every_spelling() {
+        for address in [
+            "169.254.169.254",
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "fe80::1",
+            "fd00:ec2::254",
+            "0.0.0.0",
+            "0.1.2.3",
+            "::",
+            "224.0.0.1",
+            "ff02::1",
+            "255.255.255.255",
+        ] {
+            assert!(is_refused(address.parse().unwrap()), "{address}");
+        }
+        for address in ["127.0.0.1", "10.0.0.1", "::1", "fd12::1", "192.0.2.1", "2001:db8::1"] {
+            assert!(!is_refused(address.parse().unwrap()), "{address}");
+        }
     }
 
     #[test]
@@ -110,6 +147,9 @@ mod tests {
             "ff02::1",
             "::ffff:127.0.0.1",
             "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "2002:a9fe:a9fe::1",
+            "fd00:ec2::254",
         ] {
             assert!(!allows(&Egress::Public, ip), "{ip}");
         }
@@ -137,6 +177,7 @@ mod tests {
         for text in ["", "10.0.0.0/33", "10.0.0.0/", "10.0.0/8", "host", "::/129", "1.2.3.4/-1"] {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
-        assert_eq!("10.0.0.0/8".parse::<Network>().unwrap().to_string(), "10.0.0.0/8");
+        let ten = Network { start: Ipv4Addr::new(10, 0, 0, 0).into(), bits: 8 };
+        assert_eq!("10.0.0.0/8".parse(), Ok(ten));
     }
 }
