@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use probes::ProbeSpec;
 use tokio::sync::oneshot;
 
 use crate::api::v1::probe::Probe;
@@ -89,12 +88,7 @@ impl Prober {
 impl Probe for Prober {
     fn check(&self, monitor: Monitor) -> oneshot::Receiver<Attempt> {
         let (answer, outcome) = oneshot::channel();
-        let loaded = match &*monitor.spec {
-            ProbeSpec::Http(http) => self.trust.load(&http.options.tls),
-            ProbeSpec::Tls(tls) => self.trust.load(&tls.tls),
-            ProbeSpec::Tcp(_) | ProbeSpec::Icmp(_) => Ok(()),
-        };
-        if let Err(error) = loaded {
+        if let Err(error) = self.trust.load_for(&monitor.spec) {
             let _ = answer.send(Attempt::of_fault(Fault::TlsSetup, error.to_string(), 0));
             return outcome;
         }

@@ -3,8 +3,6 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use probes::ProbeSpec;
-
 use crate::attempt::Attempt;
 use crate::boot::once::check_once;
 use crate::cli::args::{CheckArgs, FamilyFlag};
@@ -55,11 +53,7 @@ fn reports(args: &CheckArgs) -> Result<Vec<CheckReport>, Refusal> {
 /// Makes one attempt for each monitor, all at once, and returns them in order.
 pub(super) fn attempts(monitors: &[Monitor], trust: Trust) -> Result<Vec<Attempt>, Refusal> {
     for monitor in monitors {
-        let loaded = match &*monitor.spec {
-            ProbeSpec::Http(http) => trust.load(&http.options.tls),
-            ProbeSpec::Tls(tls) => trust.load(&tls.tls),
-            ProbeSpec::Tcp(_) | ProbeSpec::Icmp(_) => Ok(()),
-        };
+        let loaded = trust.load_for(&monitor.spec);
         loaded.map_err(|error| (exit::USAGE, error.to_string()))?;
     }
     let resolver =

@@ -62,6 +62,16 @@ pub struct Hot {
     pub marks: Marks,
 }
 
+impl Hot {
+    /// Begins a check that is due then: it waits for room.
+    pub fn begin(&mut self, due: Tick, confirms: bool) {
+        self.due = due;
+        self.attempts = 0;
+        self.confirms = confirms;
+        self.activity = Activity::Waiting;
+    }
+}
+
 /// The monitors of one shard, by slot.
 #[derive(Debug, Default)]
 pub struct Table {

@@ -48,16 +48,6 @@ impl<T> Default for Pool<T> {
 }
 
 impl<T> Pool<T> {
-    /// Things that are kept now.
-    pub fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    /// True where nothing is kept.
-    pub fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-
     /// Given out so far.
     pub fn reused(&self) -> u64 {
         self.reused
@@ -170,11 +160,11 @@ mod tests {
         for (peer, item) in [(a, 1), (b, 2), (a, 3), (b, 4)] {
             pool.put(peer, item, Nanos(item), 3);
         }
-        assert_eq!((pool.len(), pool.evicted()), (3, 1));
+        assert_eq!((pool.items.len(), pool.evicted()), (3, 1));
         assert_eq!(pool.take(a, |_| true), Some(3));
         assert_eq!(pool.take(a, |_| true), None);
         assert_eq!(pool.take(b, |item| *item < 4), Some(2), "4 is dropped");
-        assert_eq!((pool.len(), pool.reused()), (0, 2));
+        assert_eq!((pool.items.len(), pool.reused()), (0, 2));
     }
 
     #[test]
@@ -187,6 +177,6 @@ mod tests {
         assert_eq!(pool.take(Peer(0, 10), |_| true), None);
         assert_eq!(pool.take(Peer(0, 20), |_| true), Some(20));
         pool.put(Peer(0, 1), 1, Nanos(40), 0);
-        assert!(pool.is_empty());
+        assert!(pool.items.is_empty());
     }
 }

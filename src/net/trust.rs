@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use probes::ProbeSpec;
 use probes::spec::TlsOptions;
 use probes::tls::{Alpn, TlsConfig};
 use rustls::RootCertStore;
@@ -83,6 +84,19 @@ impl Trust {
         }
         let roots = read_roots(path)?;
         self.insert(Some(path.clone()), roots)
+    }
+
+    /// Makes sure that the roots a probe needs are loaded.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Trust::load`].
+    pub fn load_for(&self, spec: &ProbeSpec) -> Result<(), TrustError> {
+        match spec {
+            ProbeSpec::Http(http) => self.load(&http.options.tls),
+            ProbeSpec::Tls(tls) => self.load(&tls.tls),
+            ProbeSpec::Tcp(_) | ProbeSpec::Icmp(_) => Ok(()),
+        }
     }
 
     /// The client settings for these options, if their roots are loaded.

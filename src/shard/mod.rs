@@ -179,10 +179,7 @@ impl Shard {
             let Some((hot, monitor)) = self.table.find(waiting.slot) else { continue };
             let confirms = doubt::is_to_confirm(hot, monitor, waiting.due);
             if confirms {
-                hot.due = waiting.due;
-                hot.attempts = 0;
-                hot.confirms = true;
-                hot.activity = Activity::Waiting;
+                hot.begin(waiting.due, true);
                 self.confirmations += 1;
             } else if hot.due != waiting.due || !hot.activity.waits() {
                 continue; // A confirmation that a later check has taken the place of.
@@ -384,10 +381,7 @@ impl Shard {
     fn wait(&mut self, slot: Slot, due: Tick) {
         let waiting = Waiting { slot: self.table.reference(slot), due };
         let Some((hot, _)) = self.table.get_mut(slot) else { return };
-        hot.due = due;
-        hot.attempts = 0;
-        hot.confirms = false;
-        hot.activity = Activity::Waiting;
+        hot.begin(due, false);
         self.due.push(waiting, doubt::is_doubtful(hot));
     }
 

@@ -143,7 +143,7 @@ impl Driver {
                     return Ok(AnyMachine::Http(Box::new(machine)));
                 }
                 let policy = Policy { verify: options.tls.verify, expire_days: None };
-                let resume = self.resume(place, options.tls.resume, wall_millis() / 1_000);
+                let resume = self.resume(place, options.tls.resume);
                 let tls = self.tls(&url.host, &options.tls, policy, machine, now, resume)?;
                 Ok(AnyMachine::Https(Box::new(tls)))
             }

@@ -76,12 +76,13 @@ impl Driver {
     }
 
     /// The session for the handshake that is about to begin.
-    pub(super) fn resume(&mut self, place: u32, may_resume: bool, wall_unix_s: u64) -> Resume {
+    pub(super) fn resume(&mut self, place: u32, may_resume: bool) -> Resume {
         let Some(flight) = self.flights.get(place) else { return Resume::Never };
         match flight.peer.filter(|_| may_resume) {
             None => Resume::Never,
             Some(_) if flight.anew => Resume::Next,
             Some(peer) => {
+                let wall_unix_s = wall_millis() / 1_000;
                 let found = self.keeping.sessions.take(peer, |known| known.holds(wall_unix_s));
                 found.map_or(Resume::Next, Resume::This)
             }
@@ -90,9 +91,9 @@ impl Driver {
 
     /// The exchange of this hop is over: keeps what it leaves.
     pub(super) fn keep(&mut self, place: u32) {
-        let now = self.clock.now();
         let Some(flight) = self.flights.get(place) else { return };
         let Some(peer) = flight.peer.take() else { return };
+        let now = self.clock.now();
         let Stage::Streaming { stream, .. } = &mut flight.stage else { return };
         if let Some(session) = stream.take_session() {
             self.keeping.sessions.put(peer, session, now, TLS_SESSIONS_MAX);

@@ -222,9 +222,7 @@ impl Driver {
     pub fn forget(&mut self, attempts: &HashSet<SlotRef>) {
         for place in self.flights.taken() {
             if self.flights.get(place).is_some_and(|flight| attempts.contains(&flight.at)) {
-                self.disarm(place);
-                self.deadlines.disarm(place);
-                self.flights.remove(place);
+                self.take_off(place);
             }
         }
     }
@@ -351,11 +349,16 @@ impl Driver {
         }
     }
 
-    /// The attempt is over by the target's doing.
-    fn finish(&mut self, place: u32, mut outcome: Outcome) {
+    /// Takes a probe off the wire, with its poll, its lookup and its deadline.
+    fn take_off(&mut self, place: u32) -> Option<Flight> {
         self.disarm(place);
         self.deadlines.disarm(place);
-        let Some(flight) = self.flights.remove(place) else { return };
+        self.flights.remove(place)
+    }
+
+    /// The attempt is over by the target's doing.
+    fn finish(&mut self, place: u32, mut outcome: Outcome) {
+        let Some(flight) = self.take_off(place) else { return };
         let mut timings = flight.timings;
         timings.add(&outcome.timings);
         outcome.timings = timings;
@@ -376,9 +379,7 @@ impl Driver {
 
     /// The attempt is over by our own fault.
     fn fail(&mut self, place: u32, fault: Fault, text: String) {
-        self.disarm(place);
-        self.deadlines.disarm(place);
-        let Some(flight) = self.flights.remove(place) else { return };
+        let Some(flight) = self.take_off(place) else { return };
         let now = self.clock.now();
         self.log_fault(flight.monitor, fault, &text, now);
         let mut attempt = Attempt::of_fault(fault, text, now.micros_since(flight.started));
