@@ -133,11 +133,7 @@ impl Turn<'_> {
 
     /// Tells who began to flap; many at once, and those that follow within a minute, in one notice.
     pub(super) fn tell_flapping(&mut self) -> rusqlite::Result<()> {
-        let singles = self.singles.entry(ALL.to_owned()).or_default();
-        while singles.front().is_some_and(|at| at + 60_000 <= self.now_ms) {
-            singles.pop_front();
-        }
-        let room = ALERT_SINGLES_PER_MINUTE_MAX.saturating_sub(singles.len() as u64);
+        let room = ALERT_SINGLES_PER_MINUTE_MAX.saturating_sub(self.lately(ALL));
         if room == 0 {
             return Ok(());
         }

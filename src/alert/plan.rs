@@ -349,12 +349,17 @@ impl Turn<'_> {
                  WHERE channel = ?1 AND sent_ms = 0 AND due_ms > ?2 AND due_ms <= ?3",
             )?
             .query_row(params![channel, self.now_ms as i64, until as i64], |row| row.get(0))?;
+        let lately = self.lately(channel);
+        Ok(fresh + number(held) >= ALERT_GROUP_MIN || lately + fresh > ALERT_SINGLES_PER_MINUTE_MAX)
+    }
+
+    /// How often a channel told something by itself within the last minute.
+    pub(super) fn lately(&mut self, channel: &str) -> u64 {
         let singles = self.singles.entry(channel.to_owned()).or_default();
         while singles.front().is_some_and(|at| at + 60_000 <= self.now_ms) {
             singles.pop_front();
         }
-        let lately = singles.len() as u64;
-        Ok(fresh + number(held) >= ALERT_GROUP_MIN || lately + fresh > ALERT_SINGLES_PER_MINUTE_MAX)
+        singles.len() as u64
     }
 
     fn announce(&mut self, channel: &Channel, due: &Due) -> rusqlite::Result<()> {

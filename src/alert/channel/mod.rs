@@ -159,6 +159,8 @@ struct Given {
 pub struct Registry {
     configured: Vec<Arc<Channel>>,
     given: HashMap<String, Given>,
+    /// When the directory last knew nothing, and why: it is not asked twice in one turn.
+    failed: Option<(u64, String)>,
     roots: Roots,
     domain: Option<String>,
 }
@@ -168,7 +170,7 @@ impl Registry {
     /// `domain`.
     pub fn new(channels: Vec<Channel>, roots: Roots, domain: Option<String>) -> Registry {
         let configured = channels.into_iter().map(Arc::new).collect();
-        Registry { configured, given: HashMap::new(), roots, domain }
+        Registry { configured, given: HashMap::new(), failed: None, roots, domain }
     }
 
     /// The channel of this name, also one that the directory knows; `None` where there is none.
@@ -188,7 +190,13 @@ impl Registry {
         if let Some(given) = self.given.get(name).filter(|given| now_ms < given.until_ms) {
             return Ok(given.channel.clone());
         }
-        let asked = directory.channel(name);
+        let asked = match &self.failed {
+            Some((at_ms, error)) if *at_ms == now_ms => Err(error.clone()),
+            _ => directory.channel(name),
+        };
+        if let Err(error) = &asked {
+            self.failed = Some((now_ms, error.clone()));
+        }
         let channel = match asked {
             Ok(Some(spec)) => self.make(&spec).map(Arc::new),
             Ok(None) => None,
