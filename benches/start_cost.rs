@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use cluster::Cluster;
+use engine::bench::usage;
 use engine::boot::backend::Backend;
 use engine::boot::{Engine, Options};
 use engine::config::Entry;
@@ -124,9 +125,8 @@ fn run(folder: &Path, backend: Backend) {
 }
 
 fn memory() -> String {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let of = |key: &str| status.lines().find_map(|line| line.strip_prefix(key)).unwrap().trim();
-    format!("resident {}, at most {}", of("VmRSS:"), of("VmHWM:"))
+    let memory = usage::memory();
+    format!("resident {} MB, at most {} MB", memory.rss / 1_000_000, memory.peak / 1_000_000)
 }
 
 /// CPU time of this process so far, in seconds.

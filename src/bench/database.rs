@@ -102,9 +102,3 @@ impl From<PgError> for BenchError {
         BenchError::Database(error.into())
     }
 }
-
-impl From<StoreError> for BenchError {
-    fn from(error: StoreError) -> BenchError {
-        BenchError::Database(error)
-    }
-}

@@ -123,7 +123,7 @@ pub enum BenchError {
     },
     /// The server of the results.
     #[error("the database of the bench: {0}; --database-url needs the right to create databases")]
-    Database(StoreError),
+    Database(#[from] StoreError),
     /// The reference client.
     #[error("the reference: {0}")]
     Reference(io::Error),

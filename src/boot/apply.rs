@@ -146,7 +146,7 @@ impl Engine {
             let problems: Vec<_> = problems.iter().map(|problem| problem.to_string()).collect();
             problems.join("; ")
         });
-        let checked = trusted.and_then(|checked| match self.load_roots(&checked.spec) {
+        let checked = trusted.and_then(|checked| match self.trust.load_for(&checked.spec) {
             Ok(()) => Ok(checked),
             Err(error) => Err(error.to_string()),
         });
@@ -164,7 +164,7 @@ impl Engine {
                 (row, Some(monitor))
             }
             Err(problem) => {
-                let written: MonitorRow = serde_json::from_str(&entry.row_json).unwrap_or_default();
+                let (written, _) = MonitorRow::read_json(&entry.row_json);
                 let row = NewMonitor {
                     about: about_bad(&written, entry.line),
                     kind: written.kind.as_deref().and_then(Kind::from_name),

@@ -10,17 +10,13 @@ use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
-use probes::ProbeSpec;
-
 use crate::api::v1::fleet::Index;
 use crate::clock::{Clock, wall_millis};
 use crate::config::guard::GuardPlan;
 use crate::guard::vantage::Vantage;
 use crate::guard::{self, Guard, GuardCounts};
 use crate::ids::{IdSet, MonitorId};
-use crate::limits::{
-    APPLY_AGAIN_MS, DRAIN_MS_MAX, START_ROWS, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX,
-};
+use crate::limits::{APPLY_AGAIN_MS, DRAIN_MS_MAX, STORE_QUEUE_BATCHES_MAX, STORE_STOP_MS_MAX};
 use crate::messages::{Assign, BatchSink, GuardChange};
 use crate::metrics::page::Counts;
 use crate::metrics::snapshot::Published;
@@ -224,27 +220,19 @@ impl Engine {
         is_due
     }
 
-    /// Sends these monitors to their shards, with what is known of those that are new. In parts:
-    /// the first are checked while the last are on their way.
+    /// Sends these monitors to their shards, with what is known of those that are new.
     fn assign(&mut self, monitors: Vec<Monitor>) -> Result<(), EngineError> {
-        let mut monitors = monitors.into_iter();
-        loop {
-            let part: Vec<_> = monitors.by_ref().take(START_ROWS).collect();
-            if part.is_empty() {
-                return Ok(());
-            }
-            let new = part.iter().map(|monitor| monitor.id);
-            let new: Vec<_> = new.filter(|id| !self.running.contains(*id)).collect();
-            let states = match new.is_empty() {
-                true => HashMap::new(),
-                false => self.handle.states(Some(new))?,
-            };
-            let assigns = part.into_iter().map(|monitor| {
-                let state = states.get(&monitor.id).copied().unwrap_or_default();
-                Assign { monitor, state }
-            });
-            self.upsert(assigns.collect())?;
-        }
+        let new = monitors.iter().map(|monitor| monitor.id);
+        let new: Vec<_> = new.filter(|id| !self.running.contains(*id)).collect();
+        let states = match new.is_empty() {
+            true => HashMap::new(),
+            false => self.handle.states(Some(new))?,
+        };
+        let assigns = monitors.into_iter().map(|monitor| {
+            let state = states.get(&monitor.id).copied().unwrap_or_default();
+            Assign { monitor, state }
+        });
+        self.upsert(assigns.collect())
     }
 
     /// Adds these monitors, or changes those that run; their shards leave equal ones alone.
@@ -304,14 +292,6 @@ impl Engine {
         }
         let asked = self.marking.standing().take_asked();
         if asked.is_empty() { Ok(()) } else { self.check_now(&asked) }
-    }
-
-    fn load_roots(&self, spec: &ProbeSpec) -> Result<(), TrustError> {
-        match spec {
-            ProbeSpec::Http(http) => self.trust.load(&http.options.tls),
-            ProbeSpec::Tls(tls) => self.trust.load(&tls.tls),
-            ProbeSpec::Tcp(_) | ProbeSpec::Icmp(_) => Ok(()),
-        }
     }
 
     /// The way to the store thread.

@@ -159,20 +159,20 @@ impl Entry {
 
     /// A monitor that is kept as JSON by `source`, not in a file: problems bear its name.
     pub fn of_json(row_json: &str, source: &str, interner: &mut Interner) -> Entry {
-        let map = serde_json::from_str(row_json).unwrap_or_default();
-        let (row, mut errors) = MonitorRow::read(&map);
+        let (row, mut errors) = MonitorRow::read_json(row_json);
         let checked = check(&row, interner).map_err(|more| {
             errors.extend(more);
             let problem = |error| Problem { file: Arc::from(source), place: Place::START, error };
             errors.drain(..).map(problem).collect()
         });
-        Entry::new(&row, 0, checked)
+        // As it was written: what this version cannot read is not lost.
+        let depends_on = row.depends_on.unwrap_or_default();
+        Entry { row_json: row_json.into(), depends_on, line: 0, checked: checked.map(Box::new) }
     }
 
     /// What was written, defaults filled in; a good monitor always has a name here.
     pub fn row(&self) -> MonitorRow {
-        // It was written from a row.
-        serde_json::from_str(&self.row_json).unwrap_or_default()
+        MonitorRow::read_json(&self.row_json).0
     }
 
     /// The name; a bad monitor may have none.
@@ -189,5 +189,18 @@ impl Entry {
             Ok(checked) => Cow::Borrowed(&checked.about.tags),
             Err(_) => Cow::Owned(self.row().tags.unwrap_or_default()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_row_stays_as_it_was_written_with_what_cannot_be_read() {
+        let text = r#"{"name": "x", "type": "tcp", "target": "192.0.2.1:80", "of_later": [1]}"#;
+        let entry = Entry::of_json(text, "api", &mut Interner::default());
+        assert_eq!(&*entry.row_json, text);
+        assert_eq!(entry.row().name.as_deref(), Some("x"));
     }
 }

@@ -124,8 +124,7 @@ impl Directory for StoreDirectory {
 }
 
 fn facts(watched: Watched) -> Facts {
-    // A row that this version cannot read has no channels of its own.
-    let row: MonitorRow = serde_json::from_str(&watched.row_json).unwrap_or_default();
+    let (row, _) = MonitorRow::read_json(&watched.row_json);
     let mut facts = Facts {
         name: watched.name,
         target: watched.target,

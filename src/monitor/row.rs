@@ -213,6 +213,11 @@ impl MonitorRow {
         (row, errors)
     }
 
+    /// As [`MonitorRow::read`], from the text of a JSON object; anything else counts as empty.
+    pub fn read_json(text: &str) -> (MonitorRow, Vec<RowError>) {
+        MonitorRow::read(&serde_json::from_str(text).unwrap_or_default())
+    }
+
     /// Takes every key that is not given from `defaults`, as far as it fits this row's type. Where
     /// one form of a list of texts is given, the other form is not taken.
     pub fn fill_from(&mut self, defaults: &MonitorRow) {
