@@ -108,9 +108,11 @@ fn values(text: &str) -> (Vec<Vec<Option<String>>>, usize) {
     let mut at = upper_at.map_or(text.len(), |at| at + "VALUES".len());
     let mut tuples = Vec::new();
     let bytes = text.as_bytes();
+    // mysqldump escapes, and writes names so; standard strings have no escapes.
+    let escapes = text[..at].contains('`');
     while at < bytes.len() && bytes[at] != b';' {
         if bytes[at] == b'(' {
-            let (tuple, end) = tuple(text, at + 1);
+            let (tuple, end) = tuple(text, at + 1, escapes);
             tuples.push(tuple);
             at = end;
         } else {
@@ -121,7 +123,7 @@ fn values(text: &str) -> (Vec<Vec<Option<String>>>, usize) {
 }
 
 /// The values up to the closing parenthesis, and where it ends.
-fn tuple(text: &str, from: usize) -> (Vec<Option<String>>, usize) {
+fn tuple(text: &str, from: usize, escapes: bool) -> (Vec<Option<String>>, usize) {
     let mut values = Vec::new();
     let mut bare = String::new();
     let mut quoted: Option<String> = None;
@@ -129,6 +131,8 @@ fn tuple(text: &str, from: usize) -> (Vec<Option<String>>, usize) {
     while let Some((at, character)) = characters.next() {
         match character {
             '\'' => {
+                // PostgreSQL marks what has escapes with an E before it.
+                let escapes = escapes || bare.trim().eq_ignore_ascii_case("e");
                 let mut value = String::new();
                 while let Some((_, character)) = characters.next() {
                     match character {
@@ -137,8 +141,7 @@ fn tuple(text: &str, from: usize) -> (Vec<Option<String>>, usize) {
                             value.push('\'');
                         }
                         '\'' => break,
-                        // mysqldump escapes; pg_dump's standard strings have none.
-                        '\\' => match characters.next() {
+                        '\\' if escapes => match characters.next() {
                             Some((_, 'n')) => value.push('\n'),
                             Some((_, 'r')) => value.push('\r'),
                             Some((_, other)) => value.push(other),
@@ -245,6 +248,17 @@ mod tests {
         assert_eq!(get(&rows[0], "name"), Some("it's; (a) 'b'"));
         assert_eq!((get(&rows[1], "id"), get(&rows[1], "name")), (Some("2"), None));
         assert_eq!((get(&rows[2], "id"), get(&rows[2], "name")), (Some("3"), Some("two\nlines")));
+    }
+
+    #[test]
+    fn a_backslash_of_a_standard_string_is_itself_and_of_an_escaped_one_is_not() {
+        let dump = "INSERT INTO \"items\" VALUES(1,'C:\\new\\');\n\
+            INSERT INTO items (id, name) VALUES (2, E'a\\nb');\n";
+        let columns =
+            format!("CREATE TABLE \"items\" (\n  \"id\" int,\n  \"name\" text\n);\n{dump}");
+        let rows = read(&columns, "items").unwrap();
+        assert_eq!(get(&rows[0], "name"), Some("C:\\new\\"));
+        assert_eq!((get(&rows[1], "id"), get(&rows[1], "name")), (Some("2"), Some("a\nb")));
     }
 
     #[test]
