@@ -228,8 +228,14 @@ fn connect(path: &Path, version: i64, tables: &str) -> rusqlite::Result<Connecti
     if found != version {
         conn.execute_batch(&format!("{tables}; PRAGMA user_version = {version}"))?;
     }
-    // A damaged file says so at the first look.
-    conn.query_row("SELECT count(*) FROM origin", [], |row| row.get::<_, i64>(0))?;
+    // A damaged file says so at the first look into each of its tables.
+    let names = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+    let names: rusqlite::Result<Vec<String>> =
+        conn.prepare(names)?.query_map([], |row| row.get(0))?.collect();
+    for name in names? {
+        let sql = format!("SELECT count(*) FROM {name}");
+        conn.query_row(&sql, [], |row| row.get::<_, i64>(0))?;
+    }
     Ok(conn)
 }
 
@@ -301,5 +307,23 @@ mod tests {
         assert!(found.away);
         assert_eq!(found.refused.iter().map(|refused| refused.index).collect::<Vec<_>>(), [0, 2]);
         assert_eq!(recall.find("api", &[row("b")]).unwrap().ids, [None]);
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_behind_its_first_pages_is_made_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut recall = Recall::open(folder.path()).unwrap();
+        recall.set_database(7);
+        let known = (0..20_000).map(|id| (MonitorId(id), state(Verdict::Up, id)));
+        recall.keep_states(&known.collect());
+        recall.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).unwrap();
+        drop(recall);
+        let path = folder.path().join(FILE);
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[6 * 4_096..].fill(0xa5);
+        std::fs::write(&path, bytes).unwrap();
+        let recall = Recall::open(folder.path()).unwrap();
+        assert_eq!(recall.database(), None);
+        assert!(recall.states(None).unwrap().is_empty());
     }
 }
