@@ -1,14 +1,11 @@
 //! The marks that monitors have now: flapping, in maintenance, unreachable.
 //!
-//! Owns: the table `mark`. It holds a row only for those monitors that had a mark in this run, so
-//! a list of a million monitors costs one look at a small table.
-
-use std::collections::HashMap;
+//! Owns: what is written into the table `mark`. It holds a row only for those monitors that had a
+//! mark in this run.
 
 use rusqlite::{Connection, Transaction as SqlTransaction, params};
 
-use super::{StoreError, signed, unsigned};
-use crate::ids::MonitorId;
+use super::{StoreError, signed};
 use crate::limits::MARK_DISORDER_MS;
 use crate::sample::{Marks, Transition};
 
@@ -42,14 +39,4 @@ pub(super) fn keep(
             .execute(params![monitor, change.marks.number(), at])?;
     }
     Ok(())
-}
-
-/// The marks of all monitors that have any.
-pub(super) fn all(conn: &Connection) -> Result<HashMap<MonitorId, Marks>, StoreError> {
-    let mut statement =
-        conn.prepare_cached("SELECT monitor_id, marks FROM mark WHERE marks <> 0")?;
-    let rows = statement.query_map([], |row| {
-        Ok((MonitorId(unsigned(row.get(0)?)), Marks::from_number(row.get(1)?)))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }

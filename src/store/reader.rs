@@ -16,7 +16,7 @@ use super::view::{
     CertView, ChannelRow, Counts, Evidence, Filter, Hours, Incident, MonitorView, OpenReader,
     Range, Read, ResultView, Results, TransitionView, Watched, Written,
 };
-use super::{StoreError, blob, folder, marks, signed, unsigned, window_start};
+use super::{StoreError, blob, folder, signed, unsigned, window_start};
 use crate::clock::wall_millis;
 use crate::ids::MonitorId;
 use crate::limits::{GROUP_BITS, HOUR_GROUP_BITS, LANE_BITS, WINDOW_MS};
@@ -245,8 +245,9 @@ impl Read for SqliteReader {
                     CASE WHEN m.paused THEN 4 ELSE s.verdict END AS shown, s.since_ms, s.due_ms,
                     s.code, s.message, s.total_us, s.http_status,
                     s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms,
-                    s.verdict, m.paused
+                    s.verdict, m.paused, coalesce(k.marks, 0)
              FROM monitor m JOIN state s ON s.monitor_id = m.id
+                  LEFT JOIN mark k ON k.monitor_id = m.id
              WHERE m.removed_ms IS NULL
                AND (?1 IS NULL OR shown IN (?1, 0))
                AND (?2 IS NULL OR instr(m.name, ?2) > 0)
@@ -278,8 +279,7 @@ impl Read for SqliteReader {
         let now_ms = wall_millis();
         let fits = |one: &Listed| filter.verdict.is_none_or(|verdict| one.verdict() == verdict);
         let listed = listed.into_iter().filter(fits).skip(filter.offset - left_out);
-        let marks = marks::all(&self.conn)?;
-        let views = listed.map(|one| one.shown().with_next_due(now_ms).with_marks(&marks));
+        let views = listed.map(|one| one.shown().with_next_due(now_ms));
         Ok(views.take(filter.limit).collect())
     }
 
@@ -309,7 +309,8 @@ impl Read for SqliteReader {
 
     fn hours(&mut self, monitor: MonitorId, from_ms: u64, to_ms: u64) -> Result<Hours, StoreError> {
         let transaction = self.conn.unchecked_transaction()?;
-        let range = Range { from_ms, to_ms: to_ms.saturating_add(HOUR_MS - 1), limit: usize::MAX };
+        let end_ms = hour_start(to_ms).saturating_add(HOUR_MS - 1);
+        let range = Range { from_ms, to_ms: end_ms, limit: usize::MAX };
         let mut found = Found::new(monitor, &range);
         self.head_results(&mut found, &range)?;
         self.unsummed_results(&mut found, &range)?;
@@ -480,7 +481,7 @@ impl Listed {
             since_ms: None,
             last_check_ms: None,
             next_due_ms: None,
-            marks: Vec::new(),
+            marks: Marks::from_number(row.get(22)?).names(),
             code: 0,
             result: None,
             message: row.get(12)?,

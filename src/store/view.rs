@@ -3,8 +3,6 @@
 //! Owns: the contract of a reader and its types, ready for `--json`. Times are milliseconds since
 //! the Unix epoch, durations microseconds; what is not there is absent, never zero.
 
-use std::collections::HashMap;
-
 use probes::Phase;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,7 +12,7 @@ use super::StoreError;
 pub use super::hours::{Counts, Hours};
 use crate::ids::{MonitorId, Tick};
 use crate::monitor::Kind;
-use crate::sample::{Marks, Sample, Verdict};
+use crate::sample::{Sample, Verdict};
 use crate::sched::spread::next_due;
 
 /// Answers questions while another process or thread writes. Changes nothing.
@@ -254,12 +252,6 @@ pub struct MonitorView {
 }
 
 impl MonitorView {
-    /// Fills in the marks of this monitor out of those of all.
-    pub(super) fn with_marks(mut self, marks: &HashMap<MonitorId, Marks>) -> MonitorView {
-        self.marks = marks.get(&self.id).map_or_else(Vec::new, |marks| marks.names());
-        self
-    }
-
     /// Fills in when the next check is due after `now_ms`: the grid is known from the number and
     /// the interval alone.
     pub(super) fn with_next_due(mut self, now_ms: u64) -> MonitorView {

@@ -387,8 +387,9 @@ impl Writer {
             }
             ToStore::States { of, reply } => {
                 let states = self.states(of.as_deref());
-                let _ = reply.send(states.clone());
-                if let (Ok(states), Some(recall)) = (states, &mut self.recall) {
+                let kept = self.recall.is_some().then(|| states.clone());
+                let _ = reply.send(states);
+                if let (Some(Ok(states)), Some(recall)) = (kept, &mut self.recall) {
                     recall.keep_states(&states);
                 }
             }

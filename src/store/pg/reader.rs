@@ -171,8 +171,9 @@ impl Read for PgReader {
                     CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END, s.since_ms,
                     s.due_ms, s.code, s.message, s.total_us, s.http_status,
                     s.count_up, s.count_down, s.count_unknown, s.count_missed, m.created_ms,
-                    m.user_id, m.stop_to_ms
+                    m.user_id, m.stop_to_ms, coalesce(k.marks, 0)
              FROM engine.watched_of($8) m LEFT JOIN engine.state s ON s.monitor_id = m.id
+                  LEFT JOIN engine.mark k ON k.monitor_id = m.id
              WHERE NOT m.removed
                AND ($1 IS NULL OR CASE WHEN m.paused THEN 4 ELSE coalesce(s.verdict, 0) END = $1)
                AND ($2 IS NULL OR strpos(m.name, $2) > 0)
@@ -200,12 +201,7 @@ impl Read for PgReader {
         ];
         let now_ms = wall_millis();
         let rows = self.ask(&sql, &values)?;
-        let marked = self.ask("SELECT monitor_id, marks FROM engine.mark WHERE marks <> 0", &[])?;
-        let marks =
-            |row: &Row| (MonitorId(unsigned(row.get(0))), Marks::from_number(small(row.get(1))));
-        let marks: HashMap<MonitorId, Marks> = marked.iter().map(marks).collect();
-        let view = |row| monitor_view(row).with_next_due(now_ms).with_marks(&marks);
-        Ok(rows.iter().map(view).collect())
+        Ok(rows.iter().map(|row| monitor_view(row).with_next_due(now_ms)).collect())
     }
 
     fn written(&mut self, from: MonitorId, rows_max: usize) -> Result<Vec<Written>, StoreError> {
@@ -233,7 +229,8 @@ impl Read for PgReader {
     }
 
     fn hours(&mut self, monitor: MonitorId, from_ms: u64, to_ms: u64) -> Result<Hours, StoreError> {
-        let range = Range { from_ms, to_ms: to_ms.saturating_add(HOUR_MS - 1), limit: usize::MAX };
+        let end_ms = hour_start(to_ms).saturating_add(HOUR_MS - 1);
+        let range = Range { from_ms, to_ms: end_ms, limit: usize::MAX };
         self.within(async |session| {
             let mut found = Found::new(monitor, &range);
             head_results(session, &mut found, monitor, &range).await?;
@@ -535,7 +532,7 @@ fn monitor_view(row: &Row) -> MonitorView {
         since_ms: Some(number(9)).filter(|since| *since > 0),
         last_check_ms,
         next_due_ms: None,
-        marks: Vec::new(),
+        marks: Marks::from_number(small(row.get(22))).names(),
         code: code.0,
         result: last_check_ms.map(|_| code.name()),
         message: row.get::<_, Option<String>>(12).unwrap_or_default(),
