@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use engine::messages::Change;
 use engine::monitor::Kind;
+use engine::sample::{CheckResult, Missed, Sample};
 
 use crate::made::{ADMIN, Api, NOW, bad, batch, good, monitor};
 
@@ -26,8 +27,11 @@ async fn a_check_that_was_asked_for_is_answered_with_the_result_that_came_after(
     while !matches!(&api.told.lock().unwrap()[..], [Change::CheckNow(ids)] if ids[0].0 == 1) {
         tokio::task::yield_now().await;
     }
-    // One of another monitor and one from before are not what was asked for.
-    api.record(batch(1, vec![good(2, NOW + 1), good(1, NOW - 500)], ""));
+    // One of another monitor, one from before and a due time that passed meanwhile are not what
+    // was asked for.
+    let code = CheckResult::Missed(Missed::Overrun).into();
+    let passed = Sample { code, ..good(1, NOW + 5) };
+    api.record(batch(1, vec![good(2, NOW + 1), good(1, NOW - 500), passed], ""));
     api.record(batch(2, vec![bad(1, NOW + 10)], "refused"));
     let answer = asked.await.unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text);

@@ -21,7 +21,7 @@ use crate::api::problem::Problem;
 use crate::ids::MonitorId;
 use crate::limits::{RUN_WAIT_MS_DEFAULT, RUN_WAIT_MS_MAX, TICK_MS};
 use crate::messages::Change;
-use crate::sample::{Sample, SampleBatch, Verdict};
+use crate::sample::{CheckResult, Sample, SampleBatch, Verdict};
 use crate::store::view::ResultView;
 
 /// How long to wait.
@@ -111,10 +111,14 @@ pub async fn run(
 
 /// The result of this monitor in a batch, unless it was there before it was asked for.
 fn found(batch: &SampleBatch, id: MonitorId, asked_ms: u64) -> Option<Ran> {
-    let is_wanted = |sample: &&Sample| sample.monitor == id && end_ms(sample) >= asked_ms;
-    let at = batch.samples.iter().position(|sample| is_wanted(&sample))?;
-    let words = batch.words.iter().find(|words| usize::from(words.sample) == at);
-    let message = words.map(|words| words.message.to_string()).unwrap_or_default();
+    // A due time that passes while the check runs is not what was asked for.
+    let is_wanted = |sample: &Sample| {
+        sample.monitor == id
+            && !matches!(sample.code.result(), CheckResult::Missed(_))
+            && end_ms(sample) >= asked_ms
+    };
+    let at = batch.samples.iter().position(is_wanted)?;
+    let message = batch.words_of(at).map(|words| words.message.to_string()).unwrap_or_default();
     Some(Ran { monitor: id, result: Some((&batch.samples[at]).into()), message })
 }
 
