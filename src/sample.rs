@@ -288,6 +288,17 @@ pub struct SampleBatch {
 }
 
 impl SampleBatch {
+    /// The words of the sample at this place.
+    pub fn words_of(&self, at: usize) -> Option<&Words> {
+        self.words.iter().find(|words| usize::from(words.sample) == at)
+    }
+
+    /// The place of the sample that decided a change.
+    pub fn decided(&self, change: &Transition) -> Option<usize> {
+        let is_it = |one: &Sample| one.monitor == change.monitor && one.due_ms == change.at_ms;
+        self.samples.iter().position(is_it)
+    }
+
     /// Drops the samples that `keep` does not want, with their words. Gives those dropped.
     pub fn retain(&mut self, keep: impl Fn(&Sample) -> bool) -> Vec<Sample> {
         let mut moved = Vec::with_capacity(self.samples.len());

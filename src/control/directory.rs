@@ -220,11 +220,8 @@ pub fn changes(batches: &[SampleBatch]) -> Vec<Change> {
 
 fn changes_of(batch: &SampleBatch) -> impl Iterator<Item = Change> + '_ {
     batch.transitions.iter().map(|transition| {
-        let index = batch.samples.iter().position(|sample| {
-            sample.monitor == transition.monitor && sample.due_ms == transition.at_ms
-        });
-        let words = index
-            .and_then(|index| batch.words.iter().find(|words| usize::from(words.sample) == index));
+        let index = batch.decided(transition);
+        let words = index.and_then(|index| batch.words_of(index));
         let total_us = index.map_or(0, |index| batch.samples[index].total_us);
         Change {
             monitor: transition.monitor,

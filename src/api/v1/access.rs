@@ -52,6 +52,20 @@ fn address(parts: &Parts) -> Option<IpAddr> {
     info.map(|ConnectInfo(address)| address.ip())
 }
 
+impl Caller {
+    /// # Errors
+    ///
+    /// It may not do that much.
+    pub(super) fn may(&self, needed: Scope) -> Result<(), Problem> {
+        if self.scope >= needed {
+            return Ok(());
+        }
+        let (has, needed) = (self.scope.name(), needed.name());
+        let detail = format!("this token may {has}; one that may {needed} is needed");
+        Err(Problem::new(StatusCode::FORBIDDEN, detail))
+    }
+}
+
 impl V1 {
     pub(super) fn allow(&self, parts: &Parts) -> Result<Caller, Problem> {
         let counters = &self.setup.counters;
@@ -66,12 +80,7 @@ impl V1 {
             counters.refused_unknown.fetch_add(1, Ordering::Relaxed);
         })?;
         let looks = matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS);
-        let needed = if looks { Scope::Read } else { Scope::Write };
-        if caller.scope < needed {
-            let (has, needed) = (caller.scope.name(), needed.name());
-            let detail = format!("this token may {has}; one that may {needed} is needed");
-            return Err(Problem::new(StatusCode::FORBIDDEN, detail));
-        }
+        caller.may(if looks { Scope::Read } else { Scope::Write })?;
         if let Some(word) = caller.word.as_ref().filter(|_| !looks) {
             let said = parts.headers.get(WORD_FIELD).and_then(|said| said.to_str().ok());
             if !said.is_some_and(|said| self.setup.auth.is_word(word, said)) {

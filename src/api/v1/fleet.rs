@@ -164,6 +164,11 @@ impl Index {
         &self.tags
     }
 
+    /// The number of a tag in [`Index::tags`].
+    pub fn tag(&self, name: &str) -> Option<u32> {
+        self.tags.iter().position(|tag| tag == name).map(|at| at as u32)
+    }
+
     /// Which tags monitors have together, as numbers in [`Index::tags`].
     pub fn tag_sets(&self) -> &[Vec<u32>] {
         &self.tag_sets

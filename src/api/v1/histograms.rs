@@ -4,6 +4,7 @@
 //! What it copies under the lock of the collector is bounded by the shards, the types and those
 //! monitors.
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use axum::extract::State;
@@ -122,11 +123,7 @@ impl V1 {
     /// there are too many.
     pub(super) fn watch_tagged(&self) {
         let index = self.setup.fleet.index();
-        let Some(tag) = index.tags().iter().position(|tag| tag == LATENCY_TAG) else {
-            return self.watch(&[]);
-        };
-        let tagged = index.places().filter(|place| place.tags().contains(&(tag as u32)));
-        let mut ids: Vec<MonitorId> = tagged.map(|place| place.id()).collect();
+        let mut ids: Vec<MonitorId> = index.tagged(&HashSet::from([LATENCY_TAG])).collect();
         if ids.len() > LATENCY_MONITORS_MAX {
             tracing::warn!(
                 asked = ids.len(),
@@ -135,11 +132,7 @@ impl V1 {
             );
             ids.truncate(LATENCY_MONITORS_MAX);
         }
-        self.watch(&ids);
-    }
-
-    fn watch(&self, ids: &[MonitorId]) {
-        self.setup.histograms.lock().unwrap_or_else(PoisonError::into_inner).watch(ids);
+        self.setup.histograms.lock().unwrap_or_else(PoisonError::into_inner).watch(&ids);
     }
 }
 

@@ -51,6 +51,27 @@ impl ByVerdict {
             Verdict::Paused => &mut self.paused,
         } += 1;
     }
+
+    /// How many have this verdict.
+    pub fn of(&self, verdict: Verdict) -> u64 {
+        match verdict {
+            Verdict::Up => self.up,
+            Verdict::Down => self.down,
+            Verdict::Unknown => self.unknown,
+            Verdict::Pending => self.pending,
+            Verdict::Paused => self.paused,
+        }
+    }
+
+    fn merge(&mut self, other: &ByVerdict) {
+        self.total += other.total;
+        self.up += other.up;
+        self.down += other.down;
+        self.unknown += other.unknown;
+        self.pending += other.pending;
+        self.paused += other.paused;
+        self.problems += other.problems;
+    }
 }
 
 /// Monitors of one tag or type.
@@ -87,11 +108,16 @@ pub struct Overview {
 pub fn overview(index: &Index, tags_max: usize, engine: Load, at_ms: u64) -> Overview {
     let mut all = ByVerdict::default();
     let mut kinds = [ByVerdict::default(); Kind::ALL.len()];
-    let mut tags = vec![ByVerdict::default(); index.tags().len()];
+    // By what monitors share: a monitor costs the same however many tags it has.
+    let mut sets = vec![ByVerdict::default(); index.tag_sets().len()];
     for place in index.places() {
         all.count(place);
         place.kind().into_iter().for_each(|kind| kinds[kind as usize].count(place));
-        place.tags().iter().for_each(|tag| tags[*tag as usize].count(place));
+        sets[place.tag_set()].count(place);
+    }
+    let mut tags = vec![ByVerdict::default(); index.tags().len()];
+    for (set, counts) in index.tag_sets().iter().zip(&sets) {
+        set.iter().for_each(|tag| tags[*tag as usize].merge(counts));
     }
     let types = Kind::ALL.iter().zip(kinds);
     let types = types.filter(|(_, monitors)| monitors.total > 0);

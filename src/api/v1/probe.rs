@@ -93,11 +93,8 @@ struct ProbeQuery {
 
 /// Makes one check and answers with its metrics.
 pub async fn probe(State(api): Shared, parts: Parts) -> Result<Response, Problem> {
-    let caller = api.allow(&parts)?;
-    if caller.scope < Scope::Write {
-        let detail = "a probe sends something: a token that may write is needed";
-        return Err(Problem::new(StatusCode::FORBIDDEN, detail));
-    }
+    // A probe sends something.
+    api.allow(&parts)?.may(Scope::Write)?;
     let asked: ProbeQuery = query(&parts.uri)?;
     let target = asked.target.as_deref().filter(|target| !target.is_empty());
     let target = target.ok_or_else(|| Problem::field("target", "is missing"))?;
@@ -151,7 +148,12 @@ fn answered(
         _ => metrics.to_owned(),
     };
     let kind = Format::Prometheus.media_type();
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], body).into_response()
+    let fields = [
+        (header::CONTENT_TYPE, kind),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
+    (fields, body).into_response()
 }
 
 impl V1 {

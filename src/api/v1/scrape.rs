@@ -19,12 +19,14 @@ use url::form_urlencoded;
 
 use super::details::Latest;
 use super::fleet::{Fleet, Index, Place};
+use super::load::Load;
 use super::matching::Selection;
+use super::overview::{Group, overview};
 use super::readers::blocking;
 use crate::api::problem::Problem;
 use crate::limits::{
-    METRICS_MONITORS_MAX, METRICS_PIECE_BYTES, METRICS_RECENT_MS, METRICS_SCRAPES_MAX,
-    METRICS_TAGS_MAX, STAR_TAG,
+    API_TAGS_MAX, METRICS_MONITORS_MAX, METRICS_PIECE_BYTES, METRICS_RECENT_MS,
+    METRICS_SCRAPES_MAX, METRICS_TAGS_MAX, STAR_TAG,
 };
 use crate::metrics::page::Page;
 use crate::metrics::text::{Format, Label, Sort, Text};
@@ -183,50 +185,30 @@ impl Pieces {
     }
 }
 
-/// Monitors by type and by tag. Counts by what monitors share, so a monitor costs two additions.
+const _: () = assert!(METRICS_TAGS_MAX <= API_TAGS_MAX, "the overview has at most those");
+
+/// Monitors by type and by tag.
 fn groups(text: &mut Text, index: &Index) {
-    type Counts = [u64; Verdict::ALL.len()];
-    let mut by_kind = [Counts::default(); Kind::ALL.len()];
-    let mut by_set = vec![Counts::default(); index.tag_sets().len()];
-    for place in index.places() {
-        let verdict = place.verdict() as usize;
-        if let Some(kind) = place.kind() {
-            by_kind[kind as usize][verdict] += 1;
-        }
-        by_set[place.tag_set()][verdict] += 1;
-    }
-    let mut by_tag = vec![Counts::default(); index.tags().len()];
-    for (set, counts) in index.tag_sets().iter().zip(&by_set) {
-        for tag in set {
-            let sums = by_tag[*tag as usize].iter_mut();
-            sums.zip(counts).for_each(|(sum, count)| *sum += count);
-        }
-    }
+    let all = overview(index, METRICS_TAGS_MAX, Load::default(), 0);
     text.family("engine_type_monitors", "Monitors by type and verdict", Sort::Gauge);
-    let some = |counts: &Counts| counts.iter().any(|count| *count > 0);
-    for (kind, counts) in Kind::ALL.iter().zip(&by_kind).filter(|(_, counts)| some(counts)) {
-        counted(text, ("type", kind.name()), counts);
-    }
-    let mut tags: Vec<_> = index.tags().iter().zip(&by_tag).collect();
-    tags.sort_by_key(|(name, counts)| (std::cmp::Reverse(counts.iter().sum::<u64>()), *name));
+    all.types.iter().for_each(|group| counted(text, "type", group));
     text.family("engine_tag_monitors", "Monitors by tag and verdict", Sort::Gauge);
-    for (name, counts) in tags.iter().take(METRICS_TAGS_MAX) {
-        counted(text, ("tag", name), *counts);
-    }
+    all.tags.iter().for_each(|group| counted(text, "tag", group));
     text.family("engine_tags", "Tags; past a bound the rarest have no series", Sort::Gauge);
-    text.sample(&[], tags.len() as f64);
+    text.sample(&[], all.tags_total as f64);
 }
 
-fn counted(text: &mut Text, group: Label<'_>, counts: &[u64]) {
-    for (verdict, count) in Verdict::ALL.into_iter().zip(counts) {
-        text.sample(&[group, ("verdict", verdict.name())], *count as f64);
+fn counted(text: &mut Text, label: &str, group: &Group) {
+    for verdict in Verdict::ALL {
+        let labels = [(label, group.name.as_str()), ("verdict", verdict.name())];
+        text.sample(&labels, group.monitors.of(verdict) as f64);
     }
 }
 
 /// The monitors that have series of their own without being asked for, and how many more there
 /// would be.
 fn worth_showing(index: &Index, now_ms: u64) -> (Vec<u32>, usize) {
-    let star = index.tags().iter().position(|tag| tag == STAR_TAG).map(|at| at as u32);
+    let star = index.tag(STAR_TAG);
     let recent_ms = now_ms.saturating_sub(METRICS_RECENT_MS);
     let recent: Vec<bool> =
         index.details().latest().iter().map(|latest| latest.changed_ms >= recent_ms).collect();

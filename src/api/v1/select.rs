@@ -113,12 +113,20 @@ pub fn select(
 
 /// The first part of the order.
 fn class(place: Place<'_>, sort: Sort) -> u8 {
-    match (sort, place.verdict()) {
-        (Sort::Name | Sort::Id, _) | (Sort::Worst, Verdict::Down) => 0,
-        (Sort::Worst, Verdict::Unknown) => 1,
-        (Sort::Worst, Verdict::Pending) => 2,
-        (Sort::Worst, Verdict::Up) => 3,
-        (Sort::Worst, Verdict::Paused) => 4,
+    match sort {
+        Sort::Name | Sort::Id => 0,
+        Sort::Worst => worst(place.verdict()),
+    }
+}
+
+/// What is worse comes first.
+pub fn worst(verdict: Verdict) -> u8 {
+    match verdict {
+        Verdict::Down => 0,
+        Verdict::Unknown => 1,
+        Verdict::Pending => 2,
+        Verdict::Up => 3,
+        Verdict::Paused => 4,
     }
 }
 
@@ -140,10 +148,9 @@ struct Matcher<'a> {
 
 impl<'a> Matcher<'a> {
     fn new(index: &Index, wanted: &'a Wanted) -> Matcher<'a> {
-        let number = |tag: &String| index.tags().iter().position(|known| known == tag);
         Matcher {
             wanted,
-            tag: wanted.tag.as_ref().map(|tag| number(tag).map(|number| number as u32)),
+            tag: wanted.tag.as_ref().map(|tag| index.tag(tag)),
             text: wanted.text.as_ref().map(|text| text.to_lowercase()),
         }
     }

@@ -141,14 +141,6 @@ pub struct Delivered {
     took_ms: u64,
 }
 
-fn admin(caller: &Caller) -> Result<(), Problem> {
-    if caller.scope >= Scope::Admin {
-        return Ok(());
-    }
-    let detail = format!("this token may {}; one that may admin is needed", caller.scope.name());
-    Err(Problem::new(StatusCode::FORBIDDEN, detail))
-}
-
 fn window(window: &Window, now_ms: u64) -> WindowView {
     let next = window.when.next(now_ms, now_ms.saturating_add(PAGE_WINDOWS_MS_MAX));
     WindowView {
@@ -168,7 +160,7 @@ pub async fn settings(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    admin(&caller)?;
+    caller.may(Scope::Admin)?;
     let (started, now_ms) = (&api.setup.started, (api.setup.clock)());
     let channel = |(kind, channel): &(&'static str, Channel)| ChannelView {
         name: channel.name.clone(),
@@ -201,7 +193,7 @@ pub async fn test_channel(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    admin(&caller)?;
+    caller.may(Scope::Admin)?;
     let started = Arc::clone(&api.setup.started);
     let Some(at) = started.channels.iter().position(|(_, channel)| channel.name == name) else {
         let detail = format!("there is no channel {name:?}; /api/v1/settings lists them");
@@ -232,7 +224,7 @@ pub async fn tokens(
     Extension(caller): Extension<Caller>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    admin(&caller)?;
+    caller.may(Scope::Admin)?;
     let kept = api.with_tokens(|api| api.setup.tokens.list()).await?;
     let view = |Token { name, scope, created_ms, .. }| TokenView { name, scope, created_ms };
     Ok(Answer::json(&kept.into_iter().map(view).collect::<Vec<_>>())?.to(&headers))
@@ -254,7 +246,7 @@ pub async fn add_token(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    admin(&caller)?;
+    caller.may(Scope::Admin)?;
     let asked = Value::Object(object(&headers, body, &["application/json"]).await?);
     let NewToken { name, scope } =
         serde_json::from_value(asked).map_err(|error| Problem::field("body", error))?;
@@ -275,7 +267,7 @@ pub async fn remove_token(
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
 ) -> Result<Response, Problem> {
-    admin(&caller)?;
+    caller.may(Scope::Admin)?;
     let kept = name.clone();
     match api.with_tokens(move |api| api.setup.tokens.remove(&kept)).await? {
         true => Ok(StatusCode::NO_CONTENT.into_response()),

@@ -116,8 +116,11 @@ pub async fn tail(State(api): Shared, uri: Uri) -> Result<Response, Problem> {
         let lines = listener.next().await?;
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(lines)), listener))
     });
-    let fields =
-        [(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")];
+    let fields = [
+        (header::CONTENT_TYPE, "application/x-ndjson"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ];
     Ok((fields, Body::from_stream(lines)).into_response())
 }
 
@@ -152,11 +155,10 @@ impl Listener {
 
 /// The lines about a batch.
 fn lines(batch: &SampleBatch, index: &Index, asked: &TailQuery) -> String {
-    let tag = asked.tag.as_ref();
     // A tag that nobody has fits nobody.
-    let tag = tag.map(|tag| index.tags().iter().position(|known| known == tag));
+    let tag = asked.tag.as_ref().map(|tag| index.tag(tag));
     let fits = |place: Option<Place<'_>>, verdict: Verdict| {
-        let has = |number: usize| place.is_some_and(|p| p.tags().contains(&(number as u32)));
+        let has = |number: u32| place.is_some_and(|place| place.tags().contains(&number));
         asked.verdict.is_none_or(|wanted| wanted == verdict)
             && asked.kind.is_none_or(|wanted| place.and_then(Place::kind) == Some(wanted))
             && tag.is_none_or(|number| number.is_some_and(has))
@@ -193,8 +195,7 @@ fn named(index: &Index, place: Option<Place<'_>>) -> (Value, Value) {
 }
 
 fn message(batch: &SampleBatch, at: usize) -> Option<&str> {
-    let words = batch.words.iter().find(|words| usize::from(words.sample) == at);
-    words.map(|words| &*words.message)
+    batch.words_of(at).map(|words| &*words.message)
 }
 
 fn found(
@@ -220,9 +221,7 @@ fn changed(
     place: Option<Place<'_>>,
 ) -> Value {
     let (name, kind) = named(index, place);
-    let decided =
-        |sample: &Sample| sample.monitor == change.monitor && sample.due_ms == change.at_ms;
-    let at = batch.samples.iter().position(decided);
+    let at = batch.decided(change);
     json!({
         "at_ms": change.at_ms,
         "monitor": change.monitor.0,

@@ -120,18 +120,18 @@ impl V1 {
         self.allow(parts).map_err(|_| none())?;
         let now_ms = (self.setup.clock)();
         let monitor = self.monitor(id).await?;
-        let verdict = monitor.verdict;
-        let known = self.readers.read(move |reader| {
-            let mut known = read::history(reader, &monitor, now_ms)?;
-            known.response_us = read::response(reader, id, now_ms)?;
-            Ok(known)
-        });
-        let known = known.await?;
-        let from_ms = now_ms.saturating_sub(days * DAY_MS);
         let value = match fact {
-            Fact::Status => of_verdict(verdict),
-            Fact::Uptime => of_share(share(&known.spans, from_ms, now_ms).up_percent),
-            Fact::Response => of_response(known.response_us),
+            Fact::Status => of_status(monitor.verdict, monitor.marks.contains(&"maintenance")),
+            Fact::Uptime => {
+                let known =
+                    self.readers.read(move |reader| read::history(reader, &monitor, now_ms));
+                let from_ms = now_ms.saturating_sub(days * DAY_MS);
+                of_share(share(&known.await?.spans, from_ms, now_ms).up_percent)
+            }
+            Fact::Response => {
+                let read = self.readers.read(move |reader| read::response(reader, id, now_ms));
+                of_response(read.await?)
+            }
         };
         Ok((value, "private, no-cache"))
     }
@@ -184,10 +184,7 @@ fn of_page(view: &View, fact: Fact, days: u64) -> Value {
 
 fn of_monitor(one: &PublicMonitor, fact: Fact, days: u64) -> Value {
     match fact {
-        Fact::Status if one.maintenance && one.verdict == Verdict::Down => {
-            Value { text: "maintenance".to_owned(), colour: AMBER }
-        }
-        Fact::Status => of_verdict(one.verdict),
+        Fact::Status => of_status(one.verdict, one.maintenance),
         Fact::Uptime => of_share(up(one, days)),
         Fact::Response => of_response(one.response_us),
     }
@@ -199,6 +196,13 @@ fn up(one: &PublicMonitor, days: u64) -> Option<f64> {
         7 => one.up_7d,
         30 => one.up_30d,
         _ => one.up_90d,
+    }
+}
+
+fn of_status(verdict: Verdict, in_maintenance: bool) -> Value {
+    match verdict {
+        Verdict::Down if in_maintenance => Value { text: "maintenance".to_owned(), colour: AMBER },
+        _ => of_verdict(verdict),
     }
 }
 

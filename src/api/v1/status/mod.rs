@@ -5,6 +5,7 @@
 //! they get the one before, so what strangers cost does not depend on how many there are. Readers
 //! are apart from those of the API.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::Router;
@@ -51,7 +52,6 @@ pub struct Pages {
 #[derive(Debug)]
 pub struct Page {
     config: StatusPage,
-    windows: Arc<[Window]>,
     made: RwLock<Option<Arc<Made>>>,
     /// Held by whoever makes it anew.
     memory: tokio::sync::Mutex<Memory>,
@@ -61,7 +61,7 @@ pub struct Page {
 #[derive(Debug)]
 pub struct Made {
     /// When it was tried last, in milliseconds since the Unix epoch.
-    tried_ms: u64,
+    tried_ms: AtomicU64,
     view: View,
     html: Answer,
     json: Answer,
@@ -75,7 +75,6 @@ impl Pages {
         let page = |config: &StatusPage| {
             Arc::new(Page {
                 config: config.clone(),
-                windows: Arc::clone(&windows),
                 made: RwLock::default(),
                 memory: tokio::sync::Mutex::default(),
             })
@@ -168,8 +167,9 @@ fn notice(status: StatusCode, head: &str, text: &str) -> Response {
 impl V1 {
     /// The page as it is now, or a few seconds ago.
     async fn page(&self, page: &Page) -> Result<Arc<Made>, Problem> {
-        let is_fresh =
-            |made: &Arc<Made>| (self.setup.clock)().abs_diff(made.tried_ms) < PAGE_SHARED_MS;
+        let is_fresh = |made: &Arc<Made>| {
+            (self.setup.clock)().abs_diff(made.tried_ms.load(Ordering::Relaxed)) < PAGE_SHARED_MS
+        };
         let before = page.made();
         if let Some(made) = before.as_ref().filter(|made| is_fresh(made)) {
             return Ok(Arc::clone(made));
@@ -188,7 +188,10 @@ impl V1 {
             Ok(made) => Ok(page.keep(made)),
             Err(problem) => match before {
                 // It says of when it is.
-                Some(made) => Ok(page.keep(made.tried((self.setup.clock)()))),
+                Some(made) => {
+                    made.tried_ms.store((self.setup.clock)(), Ordering::Relaxed);
+                    Ok(made)
+                }
                 None => Err(problem),
             },
         }
@@ -196,7 +199,7 @@ impl V1 {
 
     async fn make(&self, page: &Page, memory: &mut Memory) -> Result<Made, Problem> {
         let (index, now_ms) = (self.setup.fleet.index(), (self.setup.clock)());
-        let (config, windows) = (page.config.clone(), Arc::clone(&page.windows));
+        let (config, windows) = (page.config.clone(), self.setup.status.windows());
         let chosen = blocking(move || read::chosen(&index, &config)).await?;
         let (ids, mut kept) = (chosen.ids.clone(), std::mem::take(memory));
         let read = self.public.read(move |reader| {
@@ -217,17 +220,11 @@ impl Made {
         let json = serde_json::to_vec(&view)
             .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
         Ok(Made {
-            tried_ms,
+            tried_ms: tried_ms.into(),
             html: of("text/html; charset=utf-8", html::page(&view).into_bytes()),
             json: of("application/json", json),
             atom: of("application/atom+xml", atom::feed(&view).into_bytes()),
             view,
         })
-    }
-
-    /// The same, tried again in vain.
-    fn tried(&self, tried_ms: u64) -> Made {
-        let (view, html) = (self.view.clone(), self.html.clone());
-        Made { tried_ms, view, html, json: self.json.clone(), atom: self.atom.clone() }
     }
 }

@@ -8,17 +8,17 @@ use std::collections::{HashMap, HashSet};
 
 use crate::api::v1::fleet::{Index, Place};
 use crate::api::v1::overview::ByVerdict;
+use crate::api::v1::select::worst;
 use crate::api::v1::uptime::{Span, spans};
 use crate::config::pages::StatusPage;
 use crate::ids::MonitorId;
 use crate::limits::{
     API_UPTIME_CHANGES_MAX, PAGE_INCIDENTS_MAX, PAGE_RESULTS_MAX, PAGE_ROWS_MAX, PAGE_TIMES_MS,
 };
-use crate::sample::{CheckResult, Code, Verdict};
+use crate::sample::{CheckResult, Code};
+use crate::store::hours::HOUR_MS;
 use crate::store::view::{Filter, Incident, MonitorView, Range};
 use crate::store::{Read, StoreError};
-
-const HOUR_MS: u64 = 3_600_000;
 
 /// The monitors of a page.
 #[derive(Clone, Debug, Default)]
@@ -46,7 +46,7 @@ pub fn chosen(index: &Index, page: &StatusPage) -> Chosen {
     let mut found: Vec<(u8, u32, MonitorId)> = Vec::new();
     for place in index.by_name().filter(is_chosen) {
         counts.count(place);
-        found.push((class(place.verdict()), place.rank(), place.id()));
+        found.push((worst(place.verdict()), place.rank(), place.id()));
     }
     if found.len() > PAGE_ROWS_MAX {
         found.sort_unstable();
@@ -54,17 +54,6 @@ pub fn chosen(index: &Index, page: &StatusPage) -> Chosen {
         found.sort_unstable_by_key(|(_, rank, _)| *rank);
     }
     Chosen { ids: found.into_iter().map(|(.., id)| id).collect(), counts }
-}
-
-/// What is worse comes first.
-fn class(verdict: Verdict) -> u8 {
-    match verdict {
-        Verdict::Down => 0,
-        Verdict::Unknown => 1,
-        Verdict::Pending => 2,
-        Verdict::Up => 3,
-        Verdict::Paused => 4,
-    }
 }
 
 /// What is known of one monitor.
@@ -167,6 +156,7 @@ pub fn response(
 mod tests {
     use super::*;
     use crate::api::v1::fleet::tests::{fleet_of, row};
+    use crate::sample::Verdict;
 
     fn page(tags: &[&str], monitors: &[&str]) -> StatusPage {
         let texts = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
